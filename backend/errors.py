@@ -1,0 +1,69 @@
+"""What can go wrong, as two branches: this request failed, or the engine is gone.
+
+::
+
+    BackendError
+     ├─ EngineBusy             a load or an unload runs; nothing was changed
+     ├─ LoadError              this model cannot be loaded; the app carries on
+     │   ├─ NotEnoughMemory
+     │   ├─ UnsupportedModel        transformers has no such architecture, or the files are not what they say
+     │   ├─ QuantizationUnavailable full precision would work: the caller may offer it
+     │   └─ RemoteCodeRefused       the model ships its own code and nobody allowed it
+     ├─ GenerationError        this reply failed; the model is still loaded
+     ├─ DownloadError          nothing was installed; what was fetched is kept for the next try
+     └─ EngineDied             the process is gone; load again
+         └─ EngineStalled      it was alive but made no progress, and was ended
+
+``str(error)`` is one sentence for the user; ``detail`` holds what stands behind it (a traceback, the last lines of
+the engine's log) and may be empty.
+"""
+
+from __future__ import annotations
+
+
+class BackendError(Exception):
+    """One sentence that says what is wrong, and the detail behind it."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class EngineBusy(BackendError):
+    """A load or an unload is running; ask again with ``replace=True`` to end it first."""
+
+
+class LoadError(BackendError):
+    """This model could not be loaded."""
+
+
+class NotEnoughMemory(LoadError):
+    """The device or the host ran out of memory while loading."""
+
+
+class UnsupportedModel(LoadError):
+    """The files are not a text model that transformers can load."""
+
+
+class QuantizationUnavailable(LoadError):
+    """The quantization that was asked for cannot be applied to this model or on this device."""
+
+
+class RemoteCodeRefused(LoadError):
+    """Loading needs code that comes with the model, and it was not allowed."""
+
+
+class GenerationError(BackendError):
+    """This reply failed; the model is still loaded."""
+
+
+class DownloadError(BackendError):
+    """A model could not be downloaded."""
+
+
+class EngineDied(BackendError):
+    """The engine process is gone, and everything that waited for it is told so."""
+
+
+class EngineStalled(EngineDied):
+    """The engine made no progress for so long that it was ended."""

@@ -1,0 +1,169 @@
+"""The words that both processes and the whole program share. Bytes are bytes, times are seconds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class ModelFormat(StrEnum):
+    """How the weights lie on disk."""
+
+    SAFETENSORS = "safetensors"
+    PICKLE = "pickle"
+    GGUF = "gguf"
+
+
+class ModelSource(StrEnum):
+    """Where the catalog found a model."""
+
+    FOLDER = "folder"
+    HUB_CACHE = "hub cache"
+    STARTER = "starter"
+
+
+class Quantization(StrEnum):
+    """What bitsandbytes does to the weights while they are loaded."""
+
+    NONE = "none"
+    INT8 = "8bit"
+    NF4 = "4bit"
+    """nf4 with double quantization; the compute dtype is the model's."""
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """A model on disk, as its own files describe it; nothing here needs torch."""
+
+    id: str
+    """Unique and stable: ``org/name@revision``, an absolute path, or ``starter``."""
+    name: str
+    """What people call it; untrusted text."""
+    path: str
+    """The folder to load from, or the ``.gguf`` file. Absolute."""
+    source: ModelSource
+    format: ModelFormat | None = None
+    """None when no weights were found."""
+    architecture: str | None = None
+    """``model_type`` of config.json or ``general.architecture`` of the GGUF header."""
+    parameters: int | None = None
+    """Counted from tensor shapes; None when unknown."""
+    dtype: str | None = None
+    """The dtype in which most weights are stored, in torch's words (``bfloat16``)."""
+    quantization: str | None = None
+    """How the stored weights are quantized already (``Q4_1``, ``awq``), or None."""
+    context_length: int | None = None
+    """Tokens."""
+    size_bytes: int = 0
+    """All weight files together."""
+    has_chat_template: bool = False
+    needs_remote_code: bool = False
+    """config.json names code of the model's own (``auto_map``)."""
+    problems: tuple[str, ...] = ()
+    """Why this model cannot be loaded, one sentence each; empty when nothing is wrong."""
+
+    @property
+    def loadable(self) -> bool:
+        """Whether a load may be tried."""
+        return not self.problems
+
+
+class LoadRequest(Struct, frozen=True, kw_only=True):
+    """Which model to load, and how."""
+
+    model_id: str
+    path: str
+    """The folder, or the ``.gguf`` file."""
+    device: str = "auto"
+    """``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``."""
+    dtype: str = "auto"
+    """``auto`` (as stored), ``float32``, ``float16`` or ``bfloat16``."""
+    quantization: Quantization = Quantization.NONE
+    trust_remote_code: bool = False
+    prepared_copy_limit_bytes: int = 0
+    """How much disk all prepared GGUF copies together may take; 0 keeps none."""
+
+
+class LoadStage(StrEnum):
+    """What a load is doing; the words are shown to the user."""
+
+    STARTING = "starting engine"
+    READING_CONFIG = "reading config"
+    READING_TOKENIZER = "reading tokenizer"
+    READING_WEIGHTS = "reading weights"
+    QUANTIZING = "quantizing"
+    MOVING = "moving to device"
+    WARMING_UP = "warming up"
+
+
+class LoadedModel(Struct, frozen=True, kw_only=True):
+    """What the engine really did with a ``LoadRequest``."""
+
+    model_id: str
+    device: str
+    """``cpu``, ``cuda:0``, or several joined with ``+``."""
+    dtype: str
+    quantization: str
+    """``none``, ``8bit``, ``4bit`` or the method of a pre-quantized checkpoint."""
+    context_length: int | None
+    weight_bytes: int
+    """What the parameters and buffers take in memory."""
+    parameters: int
+    has_chat_template: bool
+    seconds: float
+    notes: tuple[str, ...] = ()
+    """What the user should know, one sentence each ("loaded from the prepared copy")."""
+
+
+class ChatMessage(Struct, frozen=True):
+    """One turn of a conversation."""
+
+    role: str
+    """``system``, ``user`` or ``assistant``."""
+    content: str
+
+
+class FinishReason(StrEnum):
+    """Why a reply ended, in the words of every inference API."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+class GenerationStats(Struct, frozen=True, kw_only=True):
+    """The figures of one reply."""
+
+    prompt_tokens: int
+    new_tokens: int
+    first_token_seconds: float
+    """From the request's arrival in the engine to the first new token."""
+    seconds: float
+    """From the request's arrival to the last token."""
+    finish_reason: FinishReason
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed, without the prefill; 0 when fewer than two tokens were made."""
+        decoding = self.seconds - self.first_token_seconds
+        return (self.new_tokens - 1) / decoding if self.new_tokens > 1 and decoding > 0 else 0.0
+
+
+class ModelStatus(StrEnum):
+    """Where the manager stands with its model."""
+
+    NOT_LOADED = "NOT LOADED"
+    LOADING = "LOADING"
+    LOADED = "LOADED"
+    UNLOADING = "UNLOADING"
+    FAILED = "FAILED"
+
+
+TRANSITIONS: dict[ModelStatus, frozenset[ModelStatus]] = {
+    ModelStatus.NOT_LOADED: frozenset({ModelStatus.LOADING}),
+    ModelStatus.LOADING: frozenset({ModelStatus.LOADED, ModelStatus.FAILED, ModelStatus.NOT_LOADED}),
+    ModelStatus.LOADED: frozenset({ModelStatus.UNLOADING, ModelStatus.FAILED}),
+    ModelStatus.UNLOADING: frozenset({ModelStatus.NOT_LOADED}),
+    ModelStatus.FAILED: frozenset({ModelStatus.LOADING, ModelStatus.NOT_LOADED}),
+}
+"""Every change of state that may happen. LOADING to NOT_LOADED is a cancel; LOADED to FAILED is an engine that died."""

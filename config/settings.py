@@ -1,0 +1,55 @@
+"""What the user may set in ``config.toml``, declared once: file, errors, help and ``doctor`` read it from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Device = Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")]
+DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
+QuantizationName = Literal["none", "8bit", "4bit"]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user's own settings; the program reads them and never writes them."""
+
+    model_folders: Annotated[
+        tuple[str, ...], Meta(title="Model folders", description="Folders that are searched for models")
+    ] = ("~/models",)
+    device: Annotated[
+        Device,
+        Meta(title="Device", description="Where models load: auto, cpu, mps, cuda or cuda:N"),
+    ] = "auto"
+    dtype: Annotated[
+        DtypeName, Meta(title="Dtype", description="The precision that models load in; auto is as stored")
+    ] = "auto"
+    quantization: Annotated[
+        QuantizationName, Meta(title="Quantization", description="What bitsandbytes does while a model loads")
+    ] = "none"
+    spare_engine: Annotated[
+        bool, Meta(title="Spare engine", description="Keep one engine ready, so that loads skip the imports (350 MB)")
+    ] = True
+    engine_python: Annotated[
+        str,
+        Meta(
+            title="Engine Python",
+            description="Interpreter of an environment that has this machine's torch; empty is the one of modeldeck",
+        ),
+    ] = ""
+    stall_seconds: Annotated[
+        float,
+        Meta(ge=10, le=86_400, title="Stall time", description="A load without any progress for so long is ended"),
+    ] = 300.0
+    gguf_copies_gb: Annotated[
+        float,
+        Meta(ge=0, le=10_000, title="GGUF copies", description="Disk for prepared copies of GGUF models; 0 keeps none"),
+    ] = 20.0
+    theme: Annotated[str, Meta(title="Theme", description="A Textual theme, such as textual-dark or ansi-dark")] = (
+        "textual-dark"
+    )
+    ascii: Annotated[bool, Meta(title="ASCII", description="Draw with ASCII characters only")] = False
+    mouse: Annotated[bool, Meta(title="Mouse", description="Let the program have the mouse")] = True
+    keys: Annotated[
+        dict[str, str], Meta(title="Keys", description='Other keys for actions, such as "engine.cancel" = "ctrl+x"')
+    ] = {}  # msgspec copies an empty default
