@@ -1,0 +1,58 @@
+"""The log file: rotated, readable by its owner only, and without the user's tokens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from contextlib import suppress
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from modeldeck.backend.text import clean_text
+
+MAX_BYTES = 2 * 2**20
+"""A log file of this size is put aside; two old ones are kept."""
+
+_SECRETS = (
+    (re.compile(r"\bhf_[A-Za-z0-9]{6,}"), "hf_[removed]"),
+    (re.compile(r"(?i)\b(bearer|authorization:)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [removed]"),
+)
+
+
+def redact(text: str) -> str:
+    """Take Hugging Face tokens and ``Bearer`` credentials out of a text."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def start_logging(path: Path) -> None:
+    """Send the program's log to ``path``. A log that cannot be written never keeps the program from running."""
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = _PrivateFile(path, maxBytes=MAX_BYTES, backupCount=2, encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+        logging.getLogger("modeldeck").setLevel(logging.INFO)
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A rotated file of mode 0600 that is silent about a full disk: the screen belongs to the app."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return open(descriptor, self.mode, encoding=self.encoding, errors=self.errors)  # noqa: PTH123  # a descriptor
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop the record."""
+
+
+class _HarmlessFormatter(logging.Formatter):
+    """Works on the finished text, so that tracebacks are covered too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text without tokens and without control characters."""
+        return clean_text(redact(super().format(record)))
