@@ -76,7 +76,12 @@ class GenerationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     system_prompt: (
         Annotated[
             str,
-            Meta(max_length=100_000, title="System prompt", description="Said to the model before the conversation"),
+            Meta(
+                max_length=100_000,
+                title="System prompt",
+                description="Said to the model before the conversation",
+                extra={"lines": True},
+            ),
         ]
         | UnsetType
     ) = UNSET

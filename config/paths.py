@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from platformdirs import PlatformDirs
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where everything lies; reading them creates nothing."""
+    """Where everything lies, absolute; reading them creates nothing."""
 
     config_file: Path
     """The user's ``config.toml``."""
@@ -32,36 +33,48 @@ class Paths:
         return self.cache / "gguf"
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Paths:
-        """Work out every path from ``MODELDECK_CONFIG``, ``MODELDECK_MODEL_DIRS``, ``HF_*`` and ``XDG_*``."""
-        home = Path(environ.get("HOME") or Path.home())
-        config = Path(environ["MODELDECK_CONFIG"]).expanduser() if environ.get("MODELDECK_CONFIG") else None
-        config_file = config or _xdg(environ, "XDG_CONFIG_HOME", home / ".config") / "modeldeck" / "config.toml"
-        cache_home = _xdg(environ, "XDG_CACHE_HOME", home / ".cache")
-        state = _xdg(environ, "XDG_STATE_HOME", home / ".local" / "state") / "modeldeck"
-        folders = environ.get("MODELDECK_MODEL_DIRS")
+    def from_environment(cls) -> Paths:
+        """Work out every path from ``MODELDECK_CONFIG``, ``MODELDECK_MODEL_DIRS``, ``HF_*``, ``XDG_*`` and ``HOME``.
+
+        Raises RuntimeError, in one sentence, where neither ``HOME`` nor the user database names a home folder.
+        """
+        folders = PlatformDirs("modeldeck", appauthor=False)
+        named = os.environ.get("MODELDECK_CONFIG")
+        config_file = _absolute(named) if named else folders.user_config_path / "config.toml"
+        searched = os.environ.get("MODELDECK_MODEL_DIRS")
         return cls(
             config_file=config_file,
-            generation_file=config_file.with_name("generation.toml"),
-            state=state,
-            cache=cache_home / "modeldeck",
-            log_file=state / "log" / "modeldeck.log",
-            hub_cache=_hub_cache(environ, cache_home),
-            model_folders=tuple(Path(f).expanduser() for f in folders.split(":") if f) if folders is not None else None,
+            generation_file=config_file.parent / "generation.toml",
+            state=folders.user_state_path,
+            cache=folders.user_cache_path,
+            log_file=folders.user_log_path / "modeldeck.log",
+            hub_cache=_hub_cache(),
+            model_folders=None if searched is None else _folder_list(searched),
         )
 
 
-def _xdg(environ: Mapping[str, str], name: str, default: Path) -> Path:
-    """An XDG folder; a relative value is ignored, as the XDG specification asks."""
-    value = Path(environ.get(name, ""))
-    return value if value.is_absolute() else default
+def _absolute(path: str) -> Path:
+    """Expand ``~`` and make absolute, without raising for a user that does not exist."""
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  (Path.expanduser raises)
 
 
-def _hub_cache(environ: Mapping[str, str], cache_home: Path) -> Path:
-    """As huggingface_hub 2.4 (``constants.py``) resolves it, without importing it before the first frame."""
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if value := environ.get(name):
-            return Path(os.path.expandvars(value)).expanduser()
-    hf_home = environ.get("HF_HOME")
-    root = Path(os.path.expandvars(hf_home)).expanduser() if hf_home else cache_home / "huggingface"
-    return root / "hub"
+def _folder_list(text: str) -> tuple[Path, ...]:
+    """Folders joined as in ``PATH``, each once."""
+    return tuple(dict.fromkeys(_absolute(folder) for folder in text.split(os.pathsep) if folder))
+
+
+def _hub_cache() -> Path:
+    """As huggingface_hub 2.4 (``constants.py``) resolves it, without importing it before the first frame.
+
+    Even an empty variable counts there, and means the working folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))  # noqa: PTH111  (as over there)
+    root = os.environ.get("HF_HOME", os.path.join(home, "huggingface"))  # noqa: PTH118
+    default = os.path.join(_expanded(root), "hub")  # noqa: PTH118
+    cache = os.environ.get("HF_HUB_CACHE", os.environ.get("HUGGINGFACE_HUB_CACHE", default))
+    return Path(os.path.abspath(_expanded(cache)))  # noqa: PTH100
+
+
+def _expanded(path: str) -> str:
+    """Expand ``~``, then ``$VARIABLES``."""
+    return os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111

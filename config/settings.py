@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Device = Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")]
+from modeldeck.config.paths import Paths
+
+Device = Annotated[
+    str,
+    Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)\Z", extra={"limits": "auto, cpu, mps, cuda or cuda:N"}),
+]
+Folder = Annotated[str, Meta(min_length=1)]
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 QuantizationName = Literal["none", "8bit", "4bit"]
 
@@ -15,11 +23,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's own settings; the program reads them and never writes them."""
 
     model_folders: Annotated[
-        tuple[str, ...], Meta(title="Model folders", description="Folders that are searched for models")
+        tuple[Folder, ...], Meta(title="Model folders", description="Folders that are searched for models")
     ] = ("~/models",)
     device: Annotated[
         Device,
-        Meta(title="Device", description="Where models load: auto, cpu, mps, cuda or cuda:N"),
+        Meta(title="Device", description="Where models load"),
     ] = "auto"
     dtype: Annotated[
         DtypeName, Meta(title="Dtype", description="The precision that models load in; auto is as stored")
@@ -53,3 +61,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: Annotated[
         dict[str, str], Meta(title="Keys", description='Other keys for actions, such as "engine.cancel" = "ctrl+x"')
     ] = {}  # msgspec copies an empty default
+
+
+def model_folders(settings: Settings, paths: Paths) -> tuple[Path, ...]:
+    """The folders to search, absolute and each once; ``MODELDECK_MODEL_DIRS`` replaces those of ``config.toml``.
+
+    In ``config.toml``, ``~`` and ``$VARIABLES`` are expanded, and a relative folder counts from that file's own.
+    """
+    if paths.model_folders is not None:
+        return paths.model_folders
+    base = paths.config_file.parent
+    named = (os.path.expanduser(os.path.expandvars(folder)) for folder in settings.model_folders)  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+    return tuple(dict.fromkeys(Path(os.path.abspath(base / folder)) for folder in named))  # noqa: PTH100  (Path.absolute leaves "..")

@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def paths(home: Path) -> Paths:
     """Where the program keeps its files under the test's home."""
-    return Paths.from_environment(os.environ)
+    return Paths.from_environment()
 
 
 @pytest.fixture(autouse=True)
