@@ -1,0 +1,270 @@
+"""The chat: the turns, the prompt, and the reply that runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import monotonic
+from typing import ClassVar, Protocol
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive, var
+from textual.widgets import Markdown, Static, TextArea
+from textual.worker import Worker, WorkerState
+
+from modeldeck.backend.errors import BackendError, GenerationError
+from modeldeck.backend.models import ChatMessage, GenerationStats, LoadedModel
+from modeldeck.backend.protocol import GenerationFinished, TokensGenerated
+from modeldeck.backend.text import clean_name, clean_text
+from modeldeck.config.generation import GenerationSettings
+from modeldeck.tui.conversation import Conversation, ReplyClock, Turn, TurnState
+from modeldeck.tui.settings_line import summary
+from modeldeck.tui.widgets.chat_view import ChatView
+from modeldeck.tui.widgets.prompt import Prompt
+from modeldeck.tui.widgets.streamed_reply import StreamedReply
+
+NO_MODEL = "No model is loaded: choose one in the list and press enter. Your text is kept."
+RUNNING = "A reply is running; escape stops it. Your text is kept."
+EMPTY = "Nothing said yet. Load a model, type below and press enter."
+
+
+class Replier(Protocol):
+    """What the panel needs of ``PipelineManager``."""
+
+    def generate(
+        self, messages: Sequence[ChatMessage], settings: GenerationSettings
+    ) -> AsyncGenerator[TokensGenerated | GenerationFinished, None]:
+        """Stream a reply; raises BackendError."""
+        ...
+
+    async def stop_reply(self) -> None:
+        """Ask the engine to end the reply."""
+        ...
+
+
+class SettingsSource(Protocol):
+    """What the panel needs of ``GenerationStore``."""
+
+    def effective(self, model_id: str | None) -> GenerationSettings:
+        """What holds for this model now."""
+        ...
+
+
+class ChatPanel(Vertical):
+    """Talks to the loaded model; the conversation and the draft outlive every load and unload."""
+
+    DEFAULT_CSS = """
+    ChatPanel > .chat--prompt {
+        height: auto;
+        padding: 0 1 0 2;
+        border-top: solid $foreground 20%;
+    }
+    ChatPanel > .chat--prompt > Static {
+        width: 2;
+        color: $text-accent;
+    }
+    ChatPanel > .chat--footer {
+        height: auto;
+        padding: 0 1 0 2;
+        color: $text-muted;
+    }
+    ChatPanel .chat--note {
+        width: 1fr;
+        height: auto;
+        color: $text-muted;
+        &.-warning { color: $text-warning; }
+    }
+    ChatPanel .chat--settings {
+        width: auto;
+        max-width: 60%;
+        padding-left: 2;
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new_chat", "New chat", id="chat.new", tooltip="Forget this conversation and begin a new one"),
+        Binding("y", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply to the clipboard"),
+    ]
+
+    loaded: reactive[LoadedModel | None] = reactive(None)
+    """What the engine holds; bound by the screen."""
+    model_name: reactive[str] = reactive("")
+    """What people call the loaded model; untrusted text."""
+    replying: var[bool] = var(False, bindings=True)
+    """Whether a reply runs."""
+
+    @dataclass
+    class ReplyStarted(Message):
+        """A question was sent."""
+
+    @dataclass
+    class ReplyProgressed(Message):
+        """The reply grew; only the newest matters."""
+
+        tokens_per_second: float
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest is shown."""
+            return isinstance(message, ChatPanel.ReplyProgressed)
+
+    @dataclass
+    class ReplyFinished(Message):
+        """The reply ended: with figures, or with an error."""
+
+        stats: GenerationStats | None
+        error: BackendError | None
+
+    def __init__(self, manager: Replier, generation: SettingsSource) -> None:
+        super().__init__()
+        self._manager = manager
+        self._generation = generation
+        self.conversation = Conversation()
+        self._reply: StreamedReply | None = None
+        self._worker: Worker[None] | None = None
+
+    def compose(self) -> ComposeResult:
+        """Turns, prompt, and one line for what must be said and what is set."""
+        yield ChatView(EMPTY)
+        with Horizontal(classes="chat--prompt"):
+            yield Static(">", markup=False)
+            yield Prompt()
+        with Horizontal(classes="chat--footer"):
+            yield Static(classes="chat--note", markup=False)
+            yield Static(classes="chat--settings", markup=False)
+
+    def on_mount(self) -> None:
+        """Say what is set."""
+        self.refresh_settings()
+
+    @property
+    def draft(self) -> str:
+        """What stands in the prompt and was not sent."""
+        return self.query_one(Prompt).text
+
+    def focus_prompt(self) -> None:
+        """Let the user type."""
+        self.query_one(Prompt).focus()
+
+    def refresh_settings(self) -> None:
+        """Show what holds for the next reply; call it when settings were saved."""
+        if self.is_mounted:
+            line = summary(self._generation.effective(self._model_id))
+            self.query_one(".chat--settings", Static).update(Content(line))
+
+    def say(self, text: str, *, warning: bool = False) -> None:
+        """Put a line beside the prompt; the next key in the prompt takes it away."""
+        note = self.query_one(".chat--note", Static)
+        note.set_class(warning, "-warning")
+        note.update(Content(text))
+
+    async def stop_reply(self) -> bool:
+        """End the running reply; returns False where none runs."""
+        if not self.replying:
+            return False
+        self.say("Stopping the reply ...")
+        await self._manager.stop_reply()
+        return True
+
+    def watch_loaded(self) -> None:
+        """Another model may have settings of its own."""
+        self.refresh_settings()
+        if self.is_mounted:
+            self.say("")
+
+    @property
+    def _model_id(self) -> str | None:
+        return self.loaded.model_id if self.loaded is not None else None
+
+    @on(TextArea.Changed)
+    def _typed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self.say("")
+
+    @on(Prompt.Submitted)
+    async def _submitted(self, event: Prompt.Submitted) -> None:
+        event.stop()
+        if self.replying:
+            self.say(RUNNING, warning=True)
+        elif self.loaded is None:
+            self.say(NO_MODEL, warning=True)
+        else:
+            await self._send(event.text, self.loaded)
+            event.prompt.accept()
+
+    async def _send(self, text: str, model: LoadedModel) -> None:
+        self.replying = True
+        turn = self.conversation.begin(text, clean_name(self.model_name or model.model_id))
+        self._reply = await self.query_one(ChatView).add_turn(text, turn.model_name)
+        self.post_message(self.ReplyStarted())
+        self._worker = self._run_reply(turn, self._reply, self._generation.effective(model.model_id))
+
+    @work(group="reply", exit_on_error=False)
+    async def _run_reply(self, turn: Turn, reply: StreamedReply, settings: GenerationSettings) -> None:
+        clock = ReplyClock(monotonic())
+        reply.status = lambda: clock.line(monotonic())
+        error: BackendError | None = None
+        try:
+            async with aclosing(self._manager.generate(self.conversation.messages(), settings)) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TokensGenerated():
+                            turn.add(piece.text)
+                            reply.write(piece.text)
+                            self.post_message(self.ReplyProgressed(clock.saw(piece.new_tokens, monotonic())))
+                        case GenerationFinished():
+                            turn.finish(piece.stats)
+        except BackendError as problem:
+            error = problem
+        if error is None and turn.state is TurnState.RUNNING:
+            error = GenerationError("The engine ended the reply without saying why.")
+        await self._ended(turn, reply, error)
+
+    async def _ended(self, turn: Turn, reply: StreamedReply, error: BackendError | None) -> None:
+        if error is not None:
+            turn.fail(str(error))
+        self.replying = False
+        self.say("")
+        self.post_message(self.ReplyFinished(turn.stats, error))
+        if reply.is_mounted:
+            await reply.finish(turn.summary(), turn.state.value)
+
+    async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A reply that met an error nobody expected must not look as if it still ran."""
+        if event.worker is self._worker and event.state is WorkerState.ERROR and self._reply is not None:
+            self.log.error(event.worker.error)
+            problem = GenerationError(f"The reply met an unexpected error: {event.worker.error!r}")
+            await self._ended(self.conversation.turns[-1], self._reply, problem)
+
+    @work(group="chat.new", exclusive=True)
+    async def action_new_chat(self) -> None:
+        """Stop what runs and forget the conversation; the draft stays."""
+        if await self.stop_reply() and self._worker is not None:
+            await self._worker.wait()
+        self.conversation.clear()
+        await self.query_one(ChatView).clear()
+
+    def action_copy_reply(self) -> None:
+        """Copy the last reply, as far as it is written."""
+        reply = clean_text(self.conversation.last_reply())
+        if not reply:
+            self.say("There is no reply to copy yet.")
+            return
+        self.app.copy_to_clipboard(reply)
+        self.say("Reply copied, if this terminal allows it.")
+
+    @on(Markdown.LinkClicked)
+    def _link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Links are shown and copied, never opened: this may be a machine without any browser."""
+        event.stop()
+        address = clean_name(event.href)
+        if address.startswith(("http://", "https://")):
+            self.app.copy_to_clipboard(address)
+            self.say(f"Link copied: {address}")
+        else:
+            self.say(f"Link: {address}")

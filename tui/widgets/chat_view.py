@@ -1,0 +1,98 @@
+"""The turns of a chat, one below the other."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from modeldeck.backend.text import clean_text
+from modeldeck.tui.deck_keys import DECK_KEYS
+from modeldeck.tui.widgets.streamed_reply import StreamedReply
+
+
+class Question(Horizontal):
+    """What the user said, with its gutter."""
+
+    DEFAULT_CSS = """
+    Question {
+        height: auto;
+        margin-bottom: 1;
+    }
+    Question > .question--who {
+        width: 6;
+        color: $text-muted;
+        text-style: bold;
+    }
+    Question > .question--text {
+        width: 1fr;
+        height: auto;
+    }
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = clean_text(text)
+
+    def compose(self) -> ComposeResult:
+        """Who, and what."""
+        yield Static("you", classes="question--who", markup=False)
+        yield Static(Content(self._text), classes="question--text")
+
+
+class ChatView(VerticalScroll, can_focus=True):
+    """Scrolls; stays at the bottom while text comes, unless the user has scrolled up."""
+
+    DEFAULT_CSS = """
+    ChatView {
+        height: 1fr;
+        padding: 1 2 0 2;
+        scrollbar-size-vertical: 1;
+    }
+    ChatView > .chat--empty {
+        color: $text-muted;
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "Down", show=False, id="chat.down", tooltip="Scroll down one line"),
+        Binding("k", "scroll_up", "Up", show=False, id="chat.up", tooltip="Scroll up one line"),
+        Binding("g", "scroll_home", "First", show=False, id="chat.first", tooltip="Go to the first turn"),
+        Binding("G", "scroll_end", "Last", show=False, id="chat.last", tooltip="Go to the end and follow it"),
+        Binding("ctrl+d", "page_down", "Page down", show=False, id="chat.page_down", tooltip="Scroll down one page"),
+        Binding("ctrl+u", "page_up", "Page up", show=False, id="chat.page_up", tooltip="Scroll up one page"),
+        *DECK_KEYS,
+    ]
+
+    def __init__(self, empty: str) -> None:
+        super().__init__()
+        self._empty = Static(Content(empty), classes="chat--empty")
+
+    def compose(self) -> ComposeResult:
+        """Only the hint at first."""
+        yield self._empty
+
+    def on_mount(self) -> None:
+        """Follow the end from the start."""
+        self.anchor()
+
+    def hint(self, text: str) -> None:
+        """What an empty chat says."""
+        self._empty.update(Content(text))
+
+    async def add_turn(self, question: str, model_name: str) -> StreamedReply:
+        """Show a question and the place where its reply will be; the view goes to the end."""
+        self._empty.display = False
+        reply = StreamedReply(model_name)
+        await self.mount_all([Question(question), reply])
+        self.scroll_end(animate=False)
+        return reply
+
+    async def clear(self) -> None:
+        """Back to an empty chat."""
+        await self.query("ChatView > Question, ChatView > StreamedReply").remove()
+        self._empty.display = True
