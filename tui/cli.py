@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modeldeck.config.paths import Paths
+from modeldeck.tui.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from modeldeck.tui.services import Services
-
-USAGE_ERROR = 2
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run_command(given)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 def missing_terminal(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -48,14 +46,21 @@ def missing_terminal(environ: Mapping[str, str] = os.environ) -> str | None:
 
 def _open_app() -> int:
     if problem := missing_terminal():
-        print(problem, file=sys.stderr)  # noqa: T201  # the one thing said without the app
-        return USAGE_ERROR
+        return _refuse(problem, ExitCode.USAGE)
     from modeldeck.tui.program_log import start_logging
     from modeldeck.tui.services import build_services
 
-    paths = Paths.from_environment()
+    try:
+        paths = Paths.from_environment()
+    except RuntimeError as error:  # no home folder
+        return _refuse(f"modeldeck: {error}", ExitCode.FAILED)
     start_logging(paths.log_file)
     return asyncio.run(_run_app(build_services(paths)))
+
+
+def _refuse(sentence: str, code: ExitCode) -> ExitCode:
+    print(sentence, file=sys.stderr)  # noqa: T201  # there is no app to say it
+    return code
 
 
 async def _run_app(services: Services) -> int:

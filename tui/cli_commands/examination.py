@@ -1,0 +1,148 @@
+"""What ``doctor`` looks at: packages, the engine's interpreter, devices, folders, files; gathered, not printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from msgspec import Struct
+
+from modeldeck.config.paths import Paths
+
+ENGINE_PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "msgspec", "gguf", "sentencepiece")
+"""What the interpreter of ``engine_python`` must have of its own; modeldeck's code is given to it."""
+
+ASK_SECONDS = 30.0
+"""How long another interpreter may take to list its packages."""
+
+_LIST_PACKAGES = """
+import json, platform, sys
+from importlib import metadata
+def version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+print(json.dumps({"python": platform.python_version(), "packages": {n: version(n) for n in sys.argv[1:]}}))
+"""
+
+
+class Complaint(Struct, frozen=True):
+    """Something that is missing or wrong."""
+
+    text: str
+    mend: str
+    """The line to run or to write; empty where there is none."""
+    needed: bool
+    """Whether models cannot be loaded before it is mended."""
+
+
+class Interpreter(Struct, frozen=True):
+    """A Python and the versions of the packages that matter in it; None for one that is not there."""
+
+    executable: str
+    python: str
+    packages: dict[str, str | None]
+
+
+class Folder(Struct, frozen=True):
+    """A folder that the program reads or writes."""
+
+    name: str
+    path: str
+    exists: bool
+    readable: bool
+    writable: bool
+    """Whether it can be written, or made when it is not there."""
+
+
+def own_interpreter(requirements: dict[str, str]) -> Interpreter:
+    """The Python that runs this program; ``requirements`` as of ``declared_requirements``."""
+    versions = {name: _version(name) for name in requirements}
+    return Interpreter(sys.executable, ".".join(str(part) for part in sys.version_info[:3]), versions)
+
+
+def declared_requirements() -> dict[str, str]:
+    """What modeldeck needs to run, from its own metadata: package to the requirement as pip takes it."""
+    from packaging.requirements import Requirement
+
+    found = (Requirement(line) for line in metadata.requires("modeldeck") or ())
+    wanted = (one for one in found if one.marker is None or one.marker.evaluate({"extra": ""}))
+    return {one.name: f"{one.name}{one.specifier}" for one in wanted}
+
+
+def engine_interpreter(executable: str) -> Interpreter | Complaint:
+    """Ask the interpreter of ``engine_python`` what it has; in a child, for it may be anything."""
+    command = [os.path.expanduser(executable), "-I", "-c", _LIST_PACKAGES, *ENGINE_PACKAGES]  # noqa: PTH111  # no Path needed
+    mend = f"engine_python = {json.dumps(sys.executable)}"
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=ASK_SECONDS, check=True
+        ).stdout
+        facts = json.loads(answer)
+        return Interpreter(executable, facts["python"], facts["packages"])
+    except subprocess.TimeoutExpired:
+        text = f"engine_python {executable} did not answer within {ASK_SECONDS:.0f} s"
+    except subprocess.CalledProcessError as error:
+        text = f"engine_python {executable} ended with code {error.returncode}"
+    except OSError as error:
+        text = f"engine_python {executable} cannot be run: {error.strerror}"
+    except (ValueError, KeyError, TypeError):
+        text = f"engine_python {executable} is not a Python interpreter"
+    return Complaint(text, mend, needed=True)
+
+
+def package_complaints(interpreter: Interpreter, requirements: dict[str, str]) -> Iterator[Complaint]:
+    """Every package that is missing or too old, each with the line that installs it."""
+    from packaging.requirements import Requirement
+
+    for name, requirement in requirements.items():
+        version = interpreter.packages.get(name)
+        line = f"{shlex.quote(interpreter.executable)} -m pip install {shlex.quote(requirement)}"
+        if version is None:
+            yield Complaint(f"{name} is not installed for {interpreter.executable}", line, needed=True)
+        elif not Requirement(requirement).specifier.contains(version, prereleases=True):
+            yield Complaint(f"{name} {version} is not {requirement}", line, needed=True)
+
+
+def look_at_folders(paths: Paths, model_folders: tuple[Path, ...]) -> tuple[Folder, ...]:
+    """Each folder once, with what may be done with it; nothing is created."""
+    named = (
+        ("config", paths.config_file.parent),
+        ("state", paths.state),
+        ("cache", paths.cache),
+        ("hub cache", paths.hub_cache),
+        *(("models", folder) for folder in model_folders),
+    )
+    return tuple(_look_at(name, path) for name, path in named)
+
+
+def folder_complaints(folders: tuple[Folder, ...]) -> Iterator[Complaint]:
+    """Folders that are there but closed to this user."""
+    for folder in folders:
+        place = shlex.quote(folder.path)
+        if folder.exists and not folder.readable:
+            yield Complaint(f"{folder.path} cannot be read", f"chmod u+rx {place}", needed=folder.name != "models")
+        elif not folder.writable and folder.name in {"config", "state", "cache"}:
+            lost = {"config": "settings cannot be saved", "state": "no log is kept", "cache": "no copies are kept"}
+            yield Complaint(f"{folder.path} cannot be written: {lost[folder.name]}", f"chmod u+rwx {place}", False)
+
+
+def _look_at(name: str, path: Path) -> Folder:
+    exists = path.is_dir()
+    nearest = next((parent for parent in (path, *path.parents) if parent.exists()), path)
+    readable = exists and os.access(path, os.R_OK | os.X_OK)
+    return Folder(name, os.fspath(path), exists, readable, os.access(nearest, os.W_OK | os.X_OK))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,90 @@
+"""``ls`` and ``show``: the models of this machine, for people and for scripts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from modeldeck.backend.catalog.catalog import ModelNotFound
+from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.cli_commands.output import fail, note, print_json, print_table, say
+from modeldeck.tui.cli_commands.workspace import Workspace
+from modeldeck.tui.exit_codes import ExitCode
+from modeldeck.tui.format import parameters, size, whole
+
+
+def list_models(workspace: Workspace, *, as_json: bool, quiet: bool) -> None:
+    """Print every model; ids only when quiet."""
+    catalog = workspace.catalog()
+    models = sorted(catalog.scan(), key=lambda model: model.name.casefold())
+    if as_json:
+        print_json({"models": [model_document(model) for model in models]})
+    elif quiet:
+        for model in models:
+            say(clean_name(model.id, limit=4096))
+    elif models:
+        print_table(("NAME", "PARAMS", "TYPE", "CONTEXT", "SIZE", "SOURCE"), [_row(model) for model in models])
+    else:
+        looked_in = ", ".join(catalog.looked_in())
+        note(f"No models found. Looked in {looked_in}. Set model_folders in {workspace.paths.config_file}.")
+
+
+def show_model(workspace: Workspace, text: str, *, as_json: bool) -> None:
+    """Print all that the catalog knows about one model."""
+    model = find_model(workspace, text)
+    if as_json:
+        print_json({"model": model_document(model)})
+        return
+    for label, value in _details(model):
+        say(f"{label:<15} {clean_name(value, limit=4096)}")
+    for problem in model.problems:
+        say(f"{'problem':<15} {clean_name(problem, limit=4096)}")
+
+
+def find_model(workspace: Workspace, text: str) -> ModelInfo:
+    """The model that the text names. Ends the command with code 3 when there is none."""
+    try:
+        return workspace.catalog().find(text)
+    except ModelNotFound as error:
+        fail(str(error), ExitCode.MODEL_NOT_FOUND)
+
+
+def model_document(model: ModelInfo) -> dict[str, object]:
+    """The keys of a model in ``--json``; they stay as they are within a schema version."""
+    document: dict[str, object] = msgspec.to_builtins(model)
+    return {**document, "loadable": model.loadable}
+
+
+def _row(model: ModelInfo) -> tuple[str, ...]:
+    if not model.loadable:
+        return clean_name(model.name), "-", "broken", "-", size(model.size_bytes), clean_name(model.problems[0])
+    return (
+        clean_name(model.name),
+        parameters(model.parameters),
+        clean_name(model.quantization or model.dtype or "-"),
+        _context(model),
+        size(model.size_bytes),
+        model.source.value,
+    )
+
+
+def _details(model: ModelInfo) -> tuple[tuple[str, str], ...]:
+    return (
+        ("name", model.name),
+        ("id", model.id),
+        ("path", model.path),
+        ("source", model.source.value),
+        ("format", model.format.value if model.format else "no weights"),
+        ("architecture", model.architecture or "-"),
+        ("parameters", parameters(model.parameters)),
+        ("dtype", model.dtype or "-"),
+        ("quantization", model.quantization or "none"),
+        ("context", f"{_context(model)} tokens"),
+        ("size", size(model.size_bytes)),
+        ("chat template", "yes" if model.has_chat_template else "no: prompts are completed as plain text"),
+        ("remote code", "needed, allow it with --trust-remote-code" if model.needs_remote_code else "not needed"),
+    )
+
+
+def _context(model: ModelInfo) -> str:
+    return "?" if model.context_length is None else whole(model.context_length)

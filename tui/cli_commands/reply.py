@@ -1,0 +1,171 @@
+"""``run``: load a model, reply once on stdout, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import typer
+
+from modeldeck.backend.embedded import embedded_engine
+from modeldeck.backend.errors import BackendError, NotEnoughMemory
+from modeldeck.backend.models import ChatMessage, GenerationStats, LoadRequest, ModelInfo, Quantization
+from modeldeck.backend.pipeline_manager import PipelineManager
+from modeldeck.backend.protocol import TokensGenerated
+from modeldeck.backend.text import clean_name
+from modeldeck.config.generation import GenerationSettings, merge
+from modeldeck.config.settings import Settings
+from modeldeck.config.store import GenerationStore
+from modeldeck.tui.cli_commands.listing import find_model
+from modeldeck.tui.cli_commands.options import LOAD_SETTINGS, given_options
+from modeldeck.tui.cli_commands.output import fail, note, say
+from modeldeck.tui.exit_codes import ExitCode
+from modeldeck.tui.format import seconds, tokens, tokens_per_second
+
+if TYPE_CHECKING:
+    from modeldeck.tui.cli_commands.workspace import Workspace
+
+_SIGNALS = {signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.HANGUP, signal.SIGINT: ExitCode.INTERRUPTED}
+
+
+def read_prompt(prompt: str | None) -> str:
+    """The prompt of the command line, or all of standard input. Raises ``typer.BadParameter`` for an empty one."""
+    if prompt is None or prompt == "-":
+        if sys.stdin.isatty():
+            note("Type the prompt; ctrl+d on an empty line ends it.")
+        prompt = sys.stdin.read()
+    if not prompt.strip():
+        raise typer.BadParameter("it is empty", param_hint="PROMPT")
+    return prompt
+
+
+def run_model(
+    workspace: Workspace,
+    text: str,
+    prompt: str | None,
+    options: Mapping[str, object],
+    *,
+    trust_remote_code: bool,
+    quiet: bool,
+) -> ExitCode:
+    """Reply to the prompt with the model that the text names, and say how it ended.
+
+    Raises ``typer.BadParameter`` for an option that is not allowed, before anything is loaded.
+    """
+    given = GenerationSettings(**given_options(GenerationSettings, options))  # type: ignore[arg-type]  # checked there
+    load = given_options(Settings, {name: options.get(name) for name in LOAD_SETTINGS})
+    prompt = read_prompt(prompt)
+    model = find_model(workspace, text)
+    if not model.loadable:
+        fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.problems[0])}")
+    store = GenerationStore(workspace.paths.generation_file)
+    for problem in store.load():
+        note(f"modeldeck: {problem}")
+    request = _request(workspace.settings, model, load, trust_remote_code=trust_remote_code)
+    settings = merge(store.effective(model.id), given)
+    start = embedded_engine(workspace.settings, workspace.paths, logging.getLogger("modeldeck.engine").info)
+    manager = PipelineManager(start, keep_spare=False, stall_seconds=workspace.settings.stall_seconds)
+    progress = _silence if quiet else note
+    return asyncio.run(_until_signal(_reply(manager, request, ChatMessage("user", prompt), settings, progress)))
+
+
+def _request(
+    settings: Settings, model: ModelInfo, load: Mapping[str, object], *, trust_remote_code: bool
+) -> LoadRequest:
+    return LoadRequest(
+        model_id=model.id,
+        path=model.path,
+        device=str(load.get("device", settings.device)),
+        dtype=str(load.get("dtype", settings.dtype)),
+        quantization=Quantization(str(load.get("quantization", settings.quantization))),
+        trust_remote_code=trust_remote_code,
+        prepared_copy_limit_bytes=int(settings.gguf_copies_gb * 10**9),
+    )
+
+
+async def _reply(
+    manager: PipelineManager,
+    request: LoadRequest,
+    prompt: ChatMessage,
+    settings: GenerationSettings,
+    progress: Callable[[str], None],
+) -> ExitCode:
+    """Load, reply, end the engine; an error becomes a sentence on stderr and an exit code."""
+    try:
+        await _load(manager, request, progress)
+        stats = await _stream(manager, prompt, settings)
+        if stats is not None:
+            progress(_summary(stats))
+    except NotEnoughMemory as error:
+        note(f"modeldeck: {error}")
+        return ExitCode.DOES_NOT_FIT
+    except BackendError as error:
+        note(f"modeldeck: {error}")
+        return ExitCode.FAILED
+    finally:
+        await manager.close()
+    return ExitCode.OK
+
+
+async def _load(manager: PipelineManager, request: LoadRequest, progress: Callable[[str], None]) -> None:
+    stage = None
+    async with aclosing(manager.load(request)) as steps:
+        async for step in steps:
+            if step.stage is not stage:
+                stage = step.stage
+                progress(f"{stage.value} ...")
+    if manager.loaded is not None:
+        for line in manager.loaded.notes:
+            progress(line)
+
+
+async def _stream(
+    manager: PipelineManager, prompt: ChatMessage, settings: GenerationSettings
+) -> GenerationStats | None:
+    """Print the reply as it comes; the last line is always ended."""
+    stats, last = None, "\n"
+    async with aclosing(manager.generate((prompt,), settings)) as events:
+        async for event in events:
+            if isinstance(event, TokensGenerated):
+                say(event.text, end="")
+                last = event.text[-1:] or last
+            else:
+                stats = event.stats
+    if last != "\n":
+        say()
+    return stats
+
+
+async def _until_signal(work: Coroutine[None, None, ExitCode]) -> ExitCode:
+    """Run to the end, or to the first signal: the work is then cancelled and cleans up after itself."""
+    task = asyncio.ensure_future(work)
+    ended_by: list[ExitCode] = []
+
+    def end(code: ExitCode) -> None:
+        ended_by.append(code)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number, code in _SIGNALS.items():
+        loop.add_signal_handler(number, end, code)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not ended_by:
+            raise
+        return ended_by[0]
+
+
+def _summary(stats: GenerationStats) -> str:
+    speed = f" · {tokens_per_second(stats.tokens_per_second)}" if stats.tokens_per_second else ""
+    first = f"first token {seconds(stats.first_token_seconds)}"
+    return f"{tokens(stats.new_tokens)}{speed} · {first} · {stats.finish_reason.value}"
+
+
+def _silence(_text: str) -> None:
+    """Say nothing."""

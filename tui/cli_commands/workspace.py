@@ -1,0 +1,52 @@
+"""What every command starts from: the paths, the settings and what was wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modeldeck.config.paths import Paths
+from modeldeck.config.settings import Settings
+from modeldeck.config.store import ConfigProblem, load_settings
+from modeldeck.tui.cli_commands.output import fail, note
+
+if TYPE_CHECKING:
+    from modeldeck.backend.catalog.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where things lie for this user, and what the user has set."""
+
+    paths: Paths
+    settings: Settings
+    problems: tuple[ConfigProblem, ...]
+
+    def catalog(self) -> Catalog:
+        """The models of this machine."""
+        from modeldeck.backend.catalog.catalog import Catalog
+
+        return Catalog(self.model_folders, self.paths.hub_cache)
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """The folders that are searched for models; the environment goes before the file."""
+        if self.paths.model_folders is not None:
+            return self.paths.model_folders
+        return tuple(Path(folder).expanduser() for folder in self.settings.model_folders)
+
+    def complain(self) -> None:
+        """Say on stderr what is wrong with the configuration; the rest of it counts."""
+        for problem in self.problems:
+            note(f"modeldeck: {problem}")
+
+
+def open_workspace() -> Workspace:
+    """Read the configuration of this environment. Ends the command where there is no home folder."""
+    try:
+        paths = Paths.from_environment()
+    except RuntimeError as error:
+        fail(str(error))
+    settings, problems = load_settings(paths.config_file)
+    return Workspace(paths, settings, problems)

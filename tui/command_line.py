@@ -1,0 +1,133 @@
+"""The commands for scripts; every one works without a terminal. Their work is done in ``cli_commands``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from modeldeck.tui.cli_commands.options import option_parameters
+from modeldeck.tui.cli_commands.workspace import Workspace, open_workspace
+from modeldeck.tui.exit_codes import ExitCode
+
+app = typer.Typer(
+    rich_markup_mode=None,  # help holds text of ours only, but markup would still eat its brackets
+    pretty_exceptions_enable=False,  # they print local variables, prompts and paths among them
+    help="See, load, talk to, tune and swap local models. Without a command: the full-screen app.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, a part of it, its id, or a path.")]
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        app(args=list(arguments), prog_name="modeldeck")
+    except SystemExit as end:  # typer always ends this way; usage errors with 2
+        return end.code if isinstance(end.code, int) else int(ExitCode.FAILED)
+    return ExitCode.OK
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        from modeldeck.tui.cli_commands.output import say
+
+        say(f"modeldeck {version('modeldeck')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Everything that stands before a command."""
+
+
+@app.command("ls")
+def _list(
+    as_json: AsJson = False, quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")] = False
+) -> None:
+    """List the models of this machine."""
+    from modeldeck.tui.cli_commands.listing import list_models
+
+    list_models(_workspace(), as_json=as_json, quiet=quiet)
+
+
+@app.command("show")
+def _show(model: Model, as_json: AsJson = False) -> None:
+    """Print what is known about one model."""
+    from modeldeck.tui.cli_commands.listing import show_model
+
+    show_model(_workspace(), model, as_json=as_json)
+
+
+def _with_declared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every declared setting, in place of the ``**options`` that takes them."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = signature.replace(parameters=[*own, *option_parameters()])  # type: ignore[attr-defined]  # read by typer
+    return command
+
+
+@app.command("run")
+@_with_declared_options
+def _run(
+    model: Model,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="Left out or '-': read from standard input.")
+    ] = None,
+    *,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model run code that it brings along.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no figures.")] = False,
+    **options: object,
+) -> None:
+    """Load a model and reply to one prompt on standard output."""
+    from modeldeck.tui.cli_commands.reply import run_model
+
+    code = run_model(_workspace(), model, prompt, options, trust_remote_code=trust_remote_code, quiet=quiet)
+    raise typer.Exit(code)
+
+
+@app.command("doctor")
+def _doctor(
+    as_json: AsJson = False,
+    clear_gguf_copies: Annotated[
+        bool, typer.Option("--clear-gguf-copies", help="Delete the prepared copies of GGUF models first.")
+    ] = False,
+) -> None:
+    """Say what is here, what is missing, and what mends it."""
+    from modeldeck.tui.cli_commands.doctor import examine
+
+    raise typer.Exit(examine(open_workspace(), as_json=as_json, clear_gguf_copies=clear_gguf_copies))
+
+
+@app.command("paths")
+def _paths(as_json: AsJson = False) -> None:
+    """Print where everything lies."""
+    from modeldeck.tui.cli_commands.places import print_paths
+
+    print_paths(open_workspace(), as_json=as_json)
+
+
+@app.command("config")
+def _config() -> None:
+    """Print an example config.toml with every setting."""
+    from modeldeck.tui.cli_commands.places import print_config
+
+    raise typer.Exit(print_config(open_workspace()))
+
+
+def _workspace() -> Workspace:
+    workspace = open_workspace()
+    workspace.complain()
+    return workspace
