@@ -4,6 +4,8 @@
 
     BackendError
      ├─ EngineBusy             a load or an unload runs; nothing was changed
+     ├─ LoadCancelled          somebody ended this load; nothing is wrong
+     ├─ NotLoaded              there is no model to reply
      ├─ LoadError              this model cannot be loaded; the app carries on
      │   ├─ NotEnoughMemory
      │   ├─ UnsupportedModel        transformers has no such architecture, or the files are not what they say
@@ -31,6 +33,14 @@ class BackendError(Exception):
 
 class EngineBusy(BackendError):
     """A load or an unload is running; ask again with ``replace=True`` to end it first."""
+
+
+class LoadCancelled(BackendError):
+    """The load was cancelled, or another was asked for in its place; nothing is wrong and nothing to be shown."""
+
+
+class NotLoaded(BackendError):
+    """A reply was asked for while no model is loaded."""
 
 
 class LoadError(BackendError):

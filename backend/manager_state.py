@@ -1,0 +1,63 @@
+"""The state of the manager: what it is, how it may change, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modeldeck.backend.errors import BackendError
+from modeldeck.backend.models import TRANSITIONS, LoadedModel, LoadRequest, ModelStatus
+from modeldeck.backend.protocol import LoadProgress
+
+
+class ManagerState:
+    """What everyone may read of a ``PipelineManager``, which alone changes it."""
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] | None = None
+        """Called on the loop after every change of status, progress or ``generating``; must not raise."""
+        self._status = ModelStatus.NOT_LOADED
+        self._request: LoadRequest | None = None
+        self._loaded: LoadedModel | None = None
+        self._error: BackendError | None = None
+        self._progress: LoadProgress | None = None
+
+    @property
+    def status(self) -> ModelStatus:
+        """Where the manager stands; changes only as ``models.TRANSITIONS`` allows."""
+        return self._status
+
+    @property
+    def request(self) -> LoadRequest | None:
+        """What is being loaded, is loaded, or failed."""
+        return self._request
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """What the engine holds, while the status is LOADED."""
+        return self._loaded
+
+    @property
+    def error(self) -> BackendError | None:
+        """Why the status is FAILED."""
+        return self._error
+
+    @property
+    def progress(self) -> LoadProgress | None:
+        """The newest progress, while the status is LOADING."""
+        return self._progress
+
+    def _set_status(self, status: ModelStatus, error: BackendError | None = None) -> None:
+        if status not in TRANSITIONS[self._status]:
+            raise RuntimeError(f"{self._status} cannot become {status}")
+        self._status = status
+        self._error = error
+        self._progress = None
+        if status is not ModelStatus.LOADED:
+            self._loaded = None
+        if status is ModelStatus.NOT_LOADED:
+            self._request = None
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
