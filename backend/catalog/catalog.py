@@ -1,0 +1,138 @@
+"""Every model on this machine, and the way from what a person types to one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from modeldeck.backend.catalog.files import ModelFolder, is_within, list_folder, reason
+from modeldeck.backend.catalog.finding import ModelNotFound, choose, is_typed_path
+from modeldeck.backend.catalog.folders import FolderScan, folder_identity, gguf_identity, is_gguf_name
+from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_hub_cache, scan_repo
+from modeldeck.backend.catalog.reading import read_folder, read_gguf, unreadable_row
+from modeldeck.backend.catalog.starter import IDENTITY as STARTER
+from modeldeck.backend.catalog.starter import find_starter, scan_starter
+from modeldeck.backend.models import ModelInfo, ModelSource
+
+__all__ = ["Catalog", "ModelNotFound", "read_model"]
+
+
+def _never() -> bool:
+    return False
+
+
+class Catalog:
+    """The models in the user's folders, in the Hugging Face cache, and the starter. Blocking: call it in a thread."""
+
+    def __init__(self, folders: Sequence[Path], hub_cache: Path, starter: bool = True) -> None:
+        self._folders = tuple(folder.expanduser().absolute() for folder in folders)
+        self._hub_cache = hub_cache.expanduser().absolute()
+        self._starter = starter
+
+    def scan(self, cancelled: Callable[[], bool] = _never) -> Iterator[ModelInfo]:
+        """Every model as it is found, each once. Never raises for what is on the disk."""
+        seen: set[str] = set()
+        for row in self._rows(cancelled):
+            if cancelled():
+                return
+            if row.path not in seen:
+                seen.add(row.path)
+                yield row
+
+    def _rows(self, cancelled: Callable[[], bool]) -> Iterator[ModelInfo]:
+        if self._starter:
+            yield from scan_starter()
+        walk = FolderScan(cancelled)
+        for folder in self._folders:
+            yield from walk.scan(str(folder))
+        yield from scan_hub_cache(str(self._hub_cache), cancelled)
+
+    def looked_in(self) -> tuple[str, ...]:
+        """The places that ``scan`` looks in and what is wrong with them: ``~/models (not there)``."""
+        folders = [_described(folder, lambda name: not name.startswith(".")) for folder in self._folders]
+        return (*dict.fromkeys(folders), _described(self._hub_cache, is_repo_name))
+
+    def find(self, text: str) -> ModelInfo:
+        """The model with this id, name, unique part of a name, or path. Raises ModelNotFound."""
+        if is_typed_path(text):
+            return self._at(text)
+        rows = list(self.scan())
+        try:
+            return choose(rows, text)
+        except ModelNotFound:
+            if os.path.lexists(text):
+                return self._at(text)
+            raise
+
+    def _at(self, text: str) -> ModelInfo:
+        """What lies at a path, with the same id as in the list."""
+        try:
+            path = Path(text).expanduser()
+            real = os.path.realpath(path)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ModelNotFound(f"“{text}” is not a path.") from error
+        if not path.exists():
+            raise ModelNotFound(f"There is nothing at {text}.")
+        if is_within(real, (os.path.realpath(self._hub_cache),)):
+            for row in scan_hub_cache(str(self._hub_cache), _never):
+                if row.path == real or is_within(row.path, (real,)):
+                    return row
+        starter = find_starter() if self._starter else None
+        if starter is not None and is_within(real, (starter,)):
+            yield_from = next(scan_starter(), None)
+            if yield_from is not None and real in (starter, yield_from.path):
+                return yield_from
+        return read_model(Path(real), ModelSource.FOLDER)
+
+
+def read_model(path: Path, source: ModelSource) -> ModelInfo:
+    """One model folder or one ``.gguf`` file, wherever it lies. Never raises for what is there.
+
+    Links are followed: whoever calls this was given the path by the user. The id is the real path, or ``starter``,
+    or in the hub's cache ``org/name@commit``.
+    """
+    real = os.path.realpath(path)
+    try:
+        if os.path.isdir(real):  # noqa: PTH112  # as below, a string is what the readers take
+            return _folder_row(ModelFolder(real), source)
+        parent, name = os.path.split(real)
+        folder = ModelFolder(parent)
+    except (OSError, ValueError) as error:
+        problem = f"it cannot be read: {reason(error) if isinstance(error, OSError) else error}"
+        return unreadable_row(folder_identity(real, source), real, problem)
+    identity = STARTER if source is ModelSource.STARTER else gguf_identity(parent, name, source)
+    if name not in folder:
+        return unreadable_row(identity, real, "it is not there")
+    return read_gguf(folder, name, identity)
+
+
+def _folder_row(folder: ModelFolder, source: ModelSource) -> ModelInfo:
+    snapshot = folder.path.split("/")
+    if source is ModelSource.HUB_CACHE and len(snapshot) > 3 and snapshot[-2] == "snapshots":
+        cache = "/".join(snapshot[:-3])
+        for row in scan_repo(cache, snapshot[-3], _never):
+            if row.path == folder.path:
+                return row
+    ggufs = [name for name in folder.names if is_gguf_name(name)]
+    if "config.json" not in folder and ggufs:
+        if len(ggufs) == 1:
+            return read_gguf(folder, ggufs[0], gguf_identity(folder.path, ggufs[0], source))
+        several = f"it holds {len(ggufs)} GGUF files: name one of them, such as {ggufs[0]}"
+        return unreadable_row(folder_identity(folder.path, source), folder.path, several)
+    return read_folder(folder, folder_identity(folder.path, source))
+
+
+def _described(folder: Path, counts: Callable[[str], bool]) -> str:
+    home = str(Path.home())
+    text = str(folder)
+    shown = f"~{text.removeprefix(home)}" if is_within(text, (home,)) else text
+    try:
+        entries = list_folder(text)
+    except FileNotFoundError:
+        return f"{shown} (not there)"
+    except NotADirectoryError:
+        return f"{shown} (not a folder)"
+    except OSError as error:
+        return f"{shown} (cannot be read: {reason(error)})"
+    return shown if any(counts(entry.name) for entry in entries) else f"{shown} (empty)"

@@ -1,0 +1,134 @@
+"""Guarded reads of files that somebody else put there: regular files only, bounded, and inside the allowed folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class Unreadable(Exception):
+    """A file that cannot be used; the message is a sentence without its full stop, and names the file."""
+
+
+class Missing(Unreadable):
+    """A file that is not there, or a link to one."""
+
+
+def reason(error: OSError) -> str:
+    """What the system says, in small letters (``permission denied``)."""
+    return (error.strerror or type(error).__name__).lower()
+
+
+def is_within(path: str, roots: tuple[str, ...]) -> bool:
+    """Whether a path lies in one of these folders, by its text alone."""
+    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
+
+
+class ModelFolder:
+    """One folder's listing, and reads of the files in it.
+
+    ``path`` is a real path. Links are followed to regular files inside ``roots`` (real paths) only; no roots means
+    that the user pointed here by hand, and any regular file will do. Nothing but a regular file is ever opened.
+    """
+
+    def __init__(self, path: str, roots: tuple[str, ...] = (), entries: list[os.DirEntry[str]] | None = None) -> None:
+        self.path = path
+        self._roots = roots
+        self._entries = {entry.name: entry for entry in (list_folder(path) if entries is None else entries)}
+
+    @property
+    def names(self) -> list[str]:
+        """Every name in the folder, sorted."""
+        return sorted(self._entries)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def is_folder(self, name: str) -> bool:
+        """Whether the entry is a folder; a link to one is not."""
+        return self._entries[name].is_dir(follow_symlinks=False)
+
+    def size(self, name: str) -> int:
+        """Bytes of a regular file, links followed. Raises Unreadable."""
+        entry = self._entries.get(name)
+        if entry is None:
+            raise Missing(f"{name} is missing")
+        try:
+            status = os.lstat(self._target(name)) if entry.is_symlink() else entry.stat(follow_symlinks=False)
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(f"{name} is not a regular file")
+        return status.st_size
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[tuple[int, int]]:
+        """A file descriptor and the size in bytes. Raises Unreadable, and OSError from within the block too."""
+        entry = self._entries.get(name)
+        if entry is None:
+            raise Missing(f"{name} is missing")
+        try:
+            if entry.is_symlink():
+                target = self._target(name)
+                regular = stat.S_ISREG(os.lstat(target).st_mode)
+            else:
+                target, regular = entry.path, entry.is_file(follow_symlinks=False)
+            if not regular:
+                raise Unreadable(f"{name} is not a regular file")
+            descriptor = os.open(target, _FLAGS | os.O_NOFOLLOW)
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise Unreadable(f"{name} is not a regular file")
+                yield descriptor, status.st_size
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _unreadable(name, error) from error
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The whole file, at most ``limit`` bytes. Raises Unreadable."""
+        with self.open(name) as (descriptor, size):
+            if size > limit:
+                raise Unreadable(f"{name} is {size:,} bytes, more than the {limit:,} that such a file may have")
+            return read_at(descriptor, 0, limit)
+
+    def _target(self, name: str) -> str:
+        """The file that a link leads to. Raises OSError, or Unreadable when it leads out of the roots."""
+        path = os.path.join(self.path, name)  # noqa: PTH118  # pathlib costs more than the whole read here
+        # The hub's links (../../blobs/...) resolve by text, which saves a system call for every part of the path.
+        target = os.path.normpath(os.path.join(self.path, os.readlink(path)))  # noqa: PTH115, PTH118
+        if stat.S_ISLNK(os.lstat(target).st_mode):
+            target = os.path.realpath(path, strict=True)
+        if self._roots and not is_within(target, self._roots):
+            raise Unreadable(f"{name} is a link to a place outside of the model folders")
+        return target
+
+
+def list_folder(path: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder. Raises OSError."""
+    with os.scandir(path) as entries:
+        return list(entries)
+
+
+def read_at(descriptor: int, offset: int, length: int) -> bytes:
+    """``length`` bytes from ``offset``, or fewer where the file ends. Raises OSError."""
+    pieces = []
+    while length > 0 and (piece := os.pread(descriptor, min(length, 2**24), offset)):
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def _unreadable(name: str, error: OSError) -> Unreadable:
+    if error.errno == errno.ENOENT:
+        return Missing(f"{name} is a link to a file that is not there")
+    if error.errno == errno.ELOOP:
+        return Unreadable(f"{name} is a link that leads to itself")
+    return Unreadable(f"{name} cannot be read: {reason(error)}")
