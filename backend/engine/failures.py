@@ -1,0 +1,112 @@
+"""An exception of the libraries becomes one sentence for the user and the kind of error that it is."""
+
+from __future__ import annotations
+
+import traceback
+
+import torch
+
+from modeldeck.backend.errors import (
+    LoadError,
+    NotEnoughMemory,
+    QuantizationUnavailable,
+    RemoteCodeRefused,
+    UnsupportedModel,
+)
+from modeldeck.backend.models import LoadRequest, Quantization
+from modeldeck.backend.protocol import LoadFailure
+from modeldeck.backend.text import clean_name
+
+REMOTE_CODE_SENTENCE = (
+    "This model needs code of its own that comes with its files, and running it was not allowed; "
+    "if you trust its author, load it again with trust remote code on."
+)
+_MAX_DETAIL = 20_000
+_KINDS: dict[type[LoadError], LoadFailure] = {
+    NotEnoughMemory: "memory",
+    UnsupportedModel: "unsupported",
+    QuantizationUnavailable: "quantization",
+    RemoteCodeRefused: "remote_code",
+}
+
+
+def kind_of(error: LoadError) -> LoadFailure:
+    """The word of the protocol for this class of error."""
+    return _KINDS.get(type(error), "load")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host ran out of memory, in any of the ways that torch says so."""
+    text = str(error)
+    return (
+        isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        or "DefaultCPUAllocator: can't allocate" in text
+        or "DefaultCPUAllocator: not enough memory" in text
+        or "CUDA out of memory" in text
+        or "MPS backend out of memory" in text
+    )
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether the device is in a state that only the end of the process mends (a sticky CUDA error)."""
+    if is_out_of_memory(error):
+        return False
+    return isinstance(error, torch.AcceleratorError) or "CUDA error:" in str(error)
+
+
+def as_load_error(error: Exception, request: LoadRequest) -> LoadError:
+    """Whatever a load raised, as one of ours, with a sentence and the traceback behind it."""
+    if isinstance(error, LoadError):
+        return error
+    text = str(error)
+    detail = trace(error)
+    if is_out_of_memory(error):
+        return NotEnoughMemory(
+            f"There is not enough memory to load this model on {request.device}; "
+            "try a quantization, a smaller model or another device.",
+            detail,
+        )
+    if "trust_remote_code" in text:
+        return RemoteCodeRefused(REMOTE_CODE_SENTENCE, detail)
+    if isinstance(error, (ValueError, KeyError, NotImplementedError)) and _is_unknown_architecture(text):
+        return UnsupportedModel(f"transformers cannot load this as a text model: {first_line(error)}", detail)
+    if request.quantization is not Quantization.NONE and _is_about_bitsandbytes(error, text):
+        return QuantizationUnavailable(
+            f"The {request.quantization} quantization cannot be applied here: {first_line(error)} "
+            "Load in full precision instead.",
+            detail,
+        )
+    return LoadError(f"The model could not be loaded: {first_line(error)}", detail)
+
+
+def first_line(error: BaseException) -> str:
+    """What the exception says first, cleaned, as a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = clean_name(lines[0], 300) if lines else type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"{text} is missing"
+    return text if text.endswith((".", "!", "?", "\u2026")) else f"{text}."
+
+
+def trace(error: BaseException) -> str:
+    """The traceback as text; the end of it where it is too long for one message."""
+    return "".join(traceback.format_exception(error))[-_MAX_DETAIL:]
+
+
+def _is_unknown_architecture(text: str) -> bool:
+    return any(
+        words in text
+        for words in (
+            "does not recognize this architecture",
+            "Unrecognized model in",
+            "Unrecognized configuration class",
+            "is not supported yet",
+            "Unknown gguf model_type",
+        )
+    )
+
+
+def _is_about_bitsandbytes(error: BaseException, text: str) -> bool:
+    return isinstance(error, (ImportError, NotImplementedError)) or any(
+        word in text.lower() for word in ("bitsandbytes", "quantiz", "llm_int8", "bnb", "8bit", "4bit")
+    )

@@ -1,0 +1,66 @@
+"""The heavy imports, all of them before a load, so that a load begins with reading the model."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+}
+"""An engine never talks to a network; the parent says so too, and this holds where it is started by hand."""
+
+_MODULES = (
+    "torch",
+    "transformers",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.modeling_utils",
+    "transformers.modeling_layers",
+    "transformers.generation.utils",
+    "transformers.tokenization_utils_tokenizers",
+    "accelerate",
+    "jinja2.sandbox",
+)
+"""What every load needs. Not bitsandbytes: it takes seconds, and may touch CUDA before its devices are chosen."""
+
+_REPORTED = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "bitsandbytes", "gguf")
+
+
+def import_libraries() -> dict[str, str]:
+    """Import everything that a load needs and give torch the cores that this process may use.
+
+    Returns the versions of the libraries. Raises ImportError with the name of what is missing.
+    """
+    os.environ.update(_ENVIRONMENT)
+    for name in _MODULES:
+        importlib.import_module(name)
+    _settle()
+    return {name: found for name in _REPORTED if (found := _version(name))}
+
+
+def _settle() -> None:
+    """Threads as many as usable cores; no progress bars; the first operation's own start-up is over."""
+    import torch
+    from transformers.utils import logging
+
+    from modeldeck.backend.memory import usable_cores
+
+    torch.set_num_threads(max(1, usable_cores()))
+    quiet: Any = logging.disable_progress_bar  # not typed
+    quiet()
+    with torch.inference_mode():
+        torch.ones(64, 64) @ torch.ones(64, 64)  # starts the thread pool; on the CPU only
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

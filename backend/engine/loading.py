@@ -1,0 +1,235 @@
+"""From a request to a model that can reply at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from modeldeck.backend.engine.devices import device_map_for, devices_of
+from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_out_of_memory, trace
+from modeldeck.backend.engine.generating import Replier
+from modeldeck.backend.engine.prepared import UnpreparedCopy
+from modeldeck.backend.engine.progress import Progress, tensor_sizes, weights_reported
+from modeldeck.backend.engine.quantizing import quantization_config, refuse_impossible
+from modeldeck.backend.engine.residency import make_resident
+from modeldeck.backend.errors import LoadError, RemoteCodeRefused, UnsupportedModel
+from modeldeck.backend.gguf_copies import GgufCopies
+from modeldeck.backend.models import LoadedModel, LoadRequest, LoadStage, Quantization
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+COPIES_VARIABLE = "MODELDECK_GGUF_COPIES"
+"""The environment variable that names the folder of prepared GGUF copies."""
+_UNLIMITED = 10**9
+"""Tokenizers that know no limit say 1e30."""
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read: a folder as transformers writes it, or a GGUF file."""
+
+    folder: Path
+    gguf: Path | None = None
+    """Set when the weights come out of this file."""
+    prepared_from: Path | None = None
+    """Set when the folder is a prepared copy of this file."""
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What every ``from_pretrained`` is told."""
+        names: dict[str, Any] = {"pretrained_model_name_or_path": str(self.folder), "local_files_only": True}
+        return names | ({"gguf_file": self.gguf.name} if self.gguf else {})
+
+
+@dataclass
+class Loaded:
+    """A model that has produced its first token."""
+
+    request: LoadRequest
+    model: PreTrainedModel
+    replier: Replier
+    context_length: int | None
+    notes: list[str] = field(default_factory=list)
+    unprepared: UnpreparedCopy | None = None
+    """The copy that is worth writing now, or None."""
+
+    def describe(self, seconds: float) -> LoadedModel:
+        """What really was done, from the model itself."""
+        return LoadedModel(
+            model_id=self.request.model_id,
+            device=devices_of(self.model),
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            quantization=_quantization_of(self.model, self.request),
+            context_length=self.context_length,
+            weight_bytes=_bytes_of(self.model),
+            parameters=int(self.model.num_parameters()),
+            has_chat_template=self.replier.prompts.has_template,
+            seconds=seconds,
+            notes=tuple(self.notes),
+        )
+
+
+def load_model(request: LoadRequest, progress: Progress, log: Log) -> Loaded:
+    """Load what was asked for. Raises LoadError, or whatever the libraries raise (see ``failures``)."""
+    path = Path(request.path)
+    if not path.exists():
+        raise LoadError(f"There is nothing at {path}; it may have been moved or deleted.")
+    if path.suffix.lower() != ".gguf":
+        return _load(Source(path), request, progress, log)
+    copies = _copies()
+    copy = copies.find(path) if copies else None
+    if copies and copy:
+        try:
+            return _load(Source(copy, prepared_from=path), request, progress, log)
+        except (LoadError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a damaged copy costs time, never the load: the file itself is still there
+            if is_out_of_memory(error) or request.quantization is not Quantization.NONE:
+                raise
+            log(f"The prepared copy could not be read and is removed: {first_line(error)}")
+            copies.remove(path)
+    return _load(Source(path.parent, gguf=path), request, progress, log, copies)
+
+
+def _copies() -> GgufCopies | None:
+    folder = os.environ.get(COPIES_VARIABLE)
+    return GgufCopies(Path(folder)) if folder else None
+
+
+def _load(
+    source: Source, request: LoadRequest, progress: Progress, log: Log, copies: GgufCopies | None = None
+) -> Loaded:
+    device_map = device_map_for(request.device)
+    with _quick(source, progress):
+        progress.stage(LoadStage.READING_CONFIG)
+        config = _read_config(source, request)
+        refuse_impossible(request, config, is_gguf=source.gguf is not None)
+        progress.stage(LoadStage.READING_TOKENIZER)
+        tokenizer = _read_tokenizer(source, request, config)
+        model = _read_weights(source, request, config, device_map, progress)
+    context_length = _context_length(config, tokenizer)
+    progress.stage(LoadStage.WARMING_UP)
+    replier = Replier(model, tokenizer, context_length, log)
+    replier.warm_up()
+    loaded = Loaded(request, model, replier, context_length)
+    if source.prepared_from:
+        loaded.notes.append("Loaded from the prepared copy of the GGUF file.")
+    if source.gguf:
+        loaded.notes.append(f"The GGUF weights were dequantized to {str(model.dtype).removeprefix('torch.')}.")
+        if copies:
+            loaded.unprepared = UnpreparedCopy.of(source.gguf, model, tokenizer, copies, request, log)
+    return loaded
+
+
+def _quick(source: Source, progress: Progress) -> AbstractContextManager[None]:
+    if source.gguf is None:
+        return nullcontext()
+    from modeldeck.backend.engine.gguf import quick_gguf  # imports gguf, which only such files need
+
+    return quick_gguf(progress)
+
+
+def _read_config(source: Source, request: LoadRequest) -> PretrainedConfig:
+    """The model's config. Raises RemoteCodeRefused when only the model's own code could read it."""
+    if source.gguf is None:
+        if not (source.folder / "config.json").is_file():
+            raise LoadError(f"{source.folder} has no config.json, so it is not a model that transformers can load.")
+        if not request.trust_remote_code:
+            _refuse_own_code(source.folder)
+    config: PretrainedConfig = AutoConfig.from_pretrained(**source.names, trust_remote_code=request.trust_remote_code)
+    return config
+
+
+def _refuse_own_code(folder: Path) -> None:
+    """Transformers says the same, but only for the first of the three classes that may come from such code."""
+    from transformers import PretrainedConfig
+
+    raw, _ = PretrainedConfig.get_config_dict(str(folder), local_files_only=True)
+    if raw.get("auto_map") and raw.get("model_type") not in CONFIG_MAPPING:
+        raise RemoteCodeRefused(REMOTE_CODE_SENTENCE)
+
+
+def _read_tokenizer(source: Source, request: LoadRequest, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            **source.names, config=config, trust_remote_code=request.trust_remote_code
+        )
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise
+        raise LoadError(f"The model's tokenizer could not be read: {first_line(error)}", trace(error)) from error
+    return tokenizer
+
+
+def _read_weights(
+    source: Source,
+    request: LoadRequest,
+    config: PretrainedConfig,
+    device_map: str | dict[str, str] | None,
+    progress: Progress,
+) -> PreTrainedModel:
+    quantization = quantization_config(request, config)
+    stage = LoadStage.READING_WEIGHTS if quantization is None else LoadStage.QUANTIZING
+    options: dict[str, Any] = {}
+    if quantization is not None:
+        options["quantization_config"] = quantization
+        device_map = device_map or {"": "cpu"}
+    if source.gguf is None:
+        options["use_safetensors"] = _has_safetensors(source.folder)
+        if device_map is None:
+            make_resident(source.folder, progress)
+    with weights_reported(progress, stage, tensor_sizes(source.folder) if source.gguf is None else {}):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            **source.names,
+            config=config,
+            dtype=request.dtype,
+            device_map=device_map,
+            trust_remote_code=request.trust_remote_code,
+            **options,
+        )
+    if not model.can_generate():
+        raise UnsupportedModel(f"{type(model).__name__} generates no text.")
+    return model
+
+
+def _has_safetensors(folder: Path) -> bool:
+    """Pickled weights are read only where there are no others, and then as weights alone (torch 2.6 or newer)."""
+    if any(folder.glob("*.safetensors")):
+        return True
+    if not any(folder.glob("*.bin")):
+        raise LoadError(f"{folder} has no weights (*.safetensors or *.bin); the download may be incomplete.")
+    return False
+
+
+def _context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Tokens; by the config, else by the tokenizer, else unknown."""
+    length = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
+    return int(length) if length and 0 < length < _UNLIMITED else None
+
+
+def _bytes_of(model: PreTrainedModel) -> int:
+    """What parameters and buffers take; tied ones count once."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers()))
+
+
+def _quantization_of(model: PreTrainedModel, request: LoadRequest) -> str:
+    """``none``, what bitsandbytes did, or the method of a checkpoint that came quantized and stayed so."""
+    if request.quantization is not Quantization.NONE:
+        return str(request.quantization)
+    found = getattr(model.config, "quantization_config", None)
+    method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
+    name = str(getattr(method, "value", method) or "none")
+    if name == "gguf" and not any(parameter.dtype == torch.uint8 for parameter in model.parameters()):
+        return "none"  # transformers unpacked the blocks and kept the word
+    return name

@@ -1,0 +1,108 @@
+"""What the user sees of a load: stages, and how far each has come, a few times a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+from transformers.utils import logging
+
+from modeldeck.backend.models import LoadStage
+from modeldeck.backend.protocol import LoadProgress
+
+REPORT_INTERVAL = 0.06
+"""Seconds between two reports of one stage."""
+_MAX_HEADER = 100 * 2**20
+
+
+class Progress:
+    """Reports the stages of one load; a report that comes too soon after the last is left out."""
+
+    def __init__(self, send: Callable[[LoadProgress], None], request_id: int) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._stage = LoadStage.STARTING
+        self._total = 0
+        self._unit: Literal["", "bytes", "tensors"] = ""
+        self._done = 0
+        self._reported = 0.0
+
+    def stage(self, stage: LoadStage, total: int = 0, unit: Literal["", "bytes", "tensors"] = "") -> None:
+        """Begin a stage whose size is ``total``, or 0 where nobody can know it."""
+        self._stage, self._total, self._unit, self._done = stage, total, unit, 0
+        self._report()
+
+    def advance(self, amount: int) -> None:
+        """Count so much more as done; the last report of a stage is never left out."""
+        self._done = min(self._total, self._done + amount)
+        if self._done >= self._total or monotonic() - self._reported >= REPORT_INTERVAL:
+            self._report()
+
+    def _report(self) -> None:
+        self._reported = monotonic()
+        self._send(LoadProgress(self._request_id, self._stage, self._done, self._total, self._unit))
+
+
+@contextmanager
+def weights_reported(progress: Progress, stage: LoadStage, sizes: Mapping[str, int]) -> Iterator[None]:
+    """Report every bar that transformers draws over weights as this stage, in bytes where the names are known."""
+
+    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args and "weights" in str(kwargs.get("desc", "")):
+            return _Bar(args[0], progress, stage, sizes)
+        return factory(*args, **kwargs)
+
+    before = logging.set_tqdm_hook(hook)  # public, and used by `transformers serve`
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
+
+
+class _Bar:
+    """Stands in for the bar over ``(parameter name, mapping)`` pairs; one step is one parameter assigned."""
+
+    def __init__(self, items: Iterable[Any], progress: Progress, stage: LoadStage, sizes: Mapping[str, int]) -> None:
+        self._items = list(items)
+        self._progress = progress
+        self._stage = stage
+        self._sizes = sizes
+
+    def __iter__(self) -> Iterator[Any]:
+        total = sum(self._sizes.values())
+        self._progress.stage(self._stage, total or len(self._items), "bytes" if total else "tensors")
+        average = total // max(1, len(self._items)) if total else 1
+        for item in self._items:
+            yield item
+            name = item[0] if isinstance(item, tuple) else ""
+            self._progress.advance(self._sizes.get(name, average))
+        self._progress.advance(total)  # names that the file spells otherwise were counted by the average
+
+
+def tensor_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every tensor in the safetensors files of a folder, from their headers; empty where there is none."""
+    sizes: dict[str, int] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            sizes.update(_header_sizes(file))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return {}  # the library will say what is wrong with the file; the bar counts tensors meanwhile
+    return sizes
+
+
+def _header_sizes(file: Path) -> dict[str, int]:
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > _MAX_HEADER:
+            raise ValueError("the header is too long")
+        header = json.loads(stream.read(length))
+    sizes = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            sizes[name] = max(0, int(end) - int(start))
+    return sizes
