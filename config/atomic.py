@@ -20,7 +20,7 @@ def make_private_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         with suppress(FileExistsError):  # another instance was quicker
-            each.mkdir()
+            each.mkdir(PRIVATE_FOLDER)
             each.chmod(PRIVATE_FOLDER)
 
 

@@ -103,9 +103,8 @@ class GenerationStore:
 
     def effective(self, model_id: str | None) -> GenerationSettings:
         """What holds for this model: built-in values, under those for all models, under its own."""
-        return merge(
-            BUILT_IN, self.overrides(None), GenerationSettings() if model_id is None else self.overrides(model_id)
-        )
+        own = () if model_id is None else (self.overrides(model_id),)
+        return merge(BUILT_IN, self.overrides(None), *own)
 
     def origin(self, model_id: str | None, name: str) -> Literal["built-in", "all models", "this model"]:
         """Which layer the effective value of a setting comes from; "built-in" also where nobody set it."""
@@ -131,10 +130,6 @@ class GenerationStore:
             raise self._failed(str(error)) from None
         except OSError as error:
             raise self._failed(f"could not be written: {error.strerror or error}") from None
-        except UnicodeEncodeError:
-            raise SaveError("Nothing was saved: the name of this model is not valid Unicode text") from None
-        except (RecursionError, ValueError):
-            raise self._failed("holds values that cannot be written again; take out what does not belong") from None
 
     def _replace_scope(self, path: Path, model_id: str | None, overrides: GenerationSettings) -> dict[str, Any]:
         """Write the file with one scope replaced, and return all that it now holds."""
@@ -146,11 +141,22 @@ class GenerationStore:
         except Damaged:
             document, aside = self._document, _free_name(path)
         document = generation_file.with_scope(document, model_id, overrides)
-        text = generation_file.to_text(document)
-        if len(text.encode()) > MAX_BYTES:
-            raise Unreadable(f"would grow past {MAX_BYTES // 1024**2} MiB")
+        text = self._to_text(document)
         write_atomically(path, text, keep_old_as=aside)
         return document
+
+    def _to_text(self, document: dict[str, Any]) -> str:
+        """The document as TOML that ``load`` reads again; raises ``SaveError`` where there is none."""
+        try:
+            text = generation_file.to_text(document)
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise SaveError("Nothing was saved: the name of this model is not valid Unicode text") from None
+        except (RecursionError, ValueError):  # tomllib reads deeper tables and longer numbers than can be written
+            raise self._failed("holds values that cannot be written again; take them out") from None
+        if size > MAX_BYTES:
+            raise self._failed(f"would grow past {MAX_BYTES // 1024**2} MiB")
+        return text
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from modeldeck.config.declaration import Setting, settings_of
 from modeldeck.config.settings import Settings
 
+_HEADER = "# config.toml of modeldeck. Every line shows its default; take the # away to change one.\n"
+
 
 def example_config() -> str:
     """Every setting with its help, its limits and its default, commented out so that it changes nothing."""
     settings = sorted(settings_of(Settings), key=lambda setting: setting.kind == "mapping")  # tables come last in TOML
-    return "\n".join(_entry(setting) for setting in settings)
+    return "\n".join((_HEADER, *(_entry(setting) for setting in settings)))
 
 
 def _entry(setting: Setting) -> str:

@@ -64,10 +64,13 @@ def read_toml(path: Path) -> dict[str, Any] | None:
 def _read(path: Path) -> bytes:
     """Read a regular file up to just past the limit; a pipe or device is refused, not waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(None, "it is not a file")
-        return file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: ValueError) -> str:
