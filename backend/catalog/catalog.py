@@ -6,14 +6,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from modeldeck.backend.catalog.files import ModelFolder, is_within, list_folder, reason
 from modeldeck.backend.catalog.finding import ModelNotFound, choose, is_typed_path
-from modeldeck.backend.catalog.folders import FolderScan, folder_identity, gguf_identity, is_gguf_name
+from modeldeck.backend.catalog.folders import FolderScan, folder_identity, gguf_identity, is_gguf_name, named_below
 from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_hub_cache, scan_repo
 from modeldeck.backend.catalog.reading import read_folder, read_gguf, unreadable_row
 from modeldeck.backend.catalog.starter import IDENTITY as STARTER
 from modeldeck.backend.catalog.starter import find_starter, scan_starter
-from modeldeck.backend.models import ModelInfo, ModelSource
+from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource
+from modeldeck.backend.text import clean_name
 
 __all__ = ["Catalog", "ModelNotFound", "read_model"]
 
@@ -32,12 +35,14 @@ class Catalog:
 
     def scan(self, cancelled: Callable[[], bool] = _never) -> Iterator[ModelInfo]:
         """Every model as it is found, each once. Never raises for what is on the disk."""
-        seen: set[str] = set()
+        paths: set[str] = set()
+        ids: set[str] = set()  # a second cache may hold the same revision of the same model
         for row in self._rows(cancelled):
             if cancelled():
                 return
-            if row.path not in seen:
-                seen.add(row.path)
+            if row.path not in paths and row.id not in ids:
+                paths.add(row.path)
+                ids.add(row.id)
                 yield row
 
     def _rows(self, cancelled: Callable[[], bool]) -> Iterator[ModelInfo]:
@@ -68,22 +73,26 @@ class Catalog:
     def _at(self, text: str) -> ModelInfo:
         """What lies at a path, with the same id as in the list."""
         try:
-            path = Path(text).expanduser()
-            real = os.path.realpath(path)
+            real = _real(Path(text).expanduser())
+            os.stat(real)  # noqa: PTH116  # as below, a string is what the readers take
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"There is nothing at {clean_name(text)}.") from error
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelNotFound(f"“{text}” is not a path.") from error
-        if not path.exists():
-            raise ModelNotFound(f"There is nothing at {text}.")
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            raise ModelNotFound(f"{clean_name(text)} cannot be read: {why}.") from error
+        listed: Iterator[ModelInfo] = iter(())
         if is_within(real, (os.path.realpath(self._hub_cache),)):
-            for row in scan_hub_cache(str(self._hub_cache), _never):
-                if row.path == real or is_within(row.path, (real,)):
-                    return row
-        starter = find_starter() if self._starter else None
-        if starter is not None and is_within(real, (starter,)):
-            yield_from = next(scan_starter(), None)
-            if yield_from is not None and real in (starter, yield_from.path):
-                return yield_from
-        return read_model(Path(real), ModelSource.FOLDER)
+            listed = scan_hub_cache(str(self._hub_cache), _never)
+        elif self._starter and is_within(real, (find_starter() or "//",)):
+            listed = scan_starter()
+        for row in listed:
+            if is_within(row.path, (real,)):
+                return row
+        row = read_model(Path(real), ModelSource.FOLDER)
+        roots = tuple(os.path.realpath(folder) for folder in self._folders)
+        if row.path == row.id and row.format is not ModelFormat.GGUF:
+            return structs.replace(row, name=clean_name(named_below(row.path, roots).name))
+        return row
 
 
 def read_model(path: Path, source: ModelSource) -> ModelInfo:
@@ -92,9 +101,12 @@ def read_model(path: Path, source: ModelSource) -> ModelInfo:
     Links are followed: whoever calls this was given the path by the user. The id is the real path, or ``starter``,
     or in the hub's cache ``org/name@commit``.
     """
-    real = os.path.realpath(path)
     try:
-        if os.path.isdir(real):  # noqa: PTH112  # as below, a string is what the readers take
+        real = _real(path)
+    except (OSError, ValueError):
+        real = str(path.absolute())
+    try:
+        if os.path.isdir(real):  # noqa: PTH112
             return _folder_row(ModelFolder(real), source)
         parent, name = os.path.split(real)
         folder = ModelFolder(parent)
@@ -121,6 +133,14 @@ def _folder_row(folder: ModelFolder, source: ModelSource) -> ModelInfo:
         several = f"it holds {len(ggufs)} GGUF files: name one of them, such as {ggufs[0]}"
         return unreadable_row(folder_identity(folder.path, source), folder.path, several)
     return read_folder(folder, folder_identity(folder.path, source))
+
+
+def _real(path: Path) -> str:
+    """A folder's real path; of a file that of its folder, since a blob of the hub's cache has no telling name."""
+    if path.is_dir():
+        return os.path.realpath(path)
+    parent = os.path.realpath(path.parent)
+    return f"{parent.rstrip('/')}/{path.name}"
 
 
 def _described(folder: Path, counts: Callable[[str], bool]) -> str:
