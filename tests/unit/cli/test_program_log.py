@@ -1,0 +1,71 @@
+"""The log file: private, rotated, without secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeldeck.tui.program_log import MAX_BYTES, redact, start_logging
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Path]:
+    """The program's log; it is let go after the test."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield tmp_path / "state" / "log" / "modeldeck.log"
+    for handler in set(root.handlers) - set(before):
+        root.removeHandler(handler)
+        handler.close()
+
+
+def test_lines_and_tracebacks_are_kept_without_tokens(log: Path) -> None:
+    start_logging(log)
+    try:
+        raise ValueError("Authorization: Bearer abcdefghijkl and hf_abcdefghijKLMNOP")
+    except ValueError:
+        logging.getLogger("modeldeck.test").exception("failed with %s", "hf_0123456789abcdef")
+    text = log.read_text()
+    assert "failed with hf_[removed]" in text
+    assert "ValueError" in text
+    assert "abcdefghij" not in text
+    assert "0123456789" not in text
+
+
+def test_control_characters_cannot_reach_whoever_reads_the_file(log: Path) -> None:
+    start_logging(log)
+    logging.getLogger("modeldeck.engine").info("\x1b]0;title\x07")
+    assert "\x1b" not in log.read_text()
+
+
+def test_file_and_folder_are_private_even_when_the_file_was_not(log: Path) -> None:
+    log.parent.mkdir(parents=True)
+    log.touch(mode=0o644)
+    start_logging(log)
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_long_log_is_put_aside(log: Path) -> None:
+    start_logging(log)
+    log.write_bytes(b"x" * MAX_BYTES)
+    logging.getLogger("modeldeck").info("the next line")
+    assert log.with_name("modeldeck.log.1").stat().st_size == MAX_BYTES
+    assert "the next line" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    before = list(logging.getLogger().handlers)
+    start_logging(tmp_path / "file" / "modeldeck.log")
+    assert logging.getLogger().handlers == before
+
+
+@given(st.text(), st.from_regex(r"hf_[A-Za-z0-9]{20,40}", fullmatch=True), st.text())
+def test_a_token_is_found_wherever_a_word_begins(before: str, token: str, after: str) -> None:
+    assert token not in redact(f"{before} {token} {after}")
