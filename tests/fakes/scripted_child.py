@@ -159,9 +159,8 @@ class _Engine:
     # what it waits for
 
     def wait(self, rest: str) -> None:
-        wanted = {"load": Load, "generate": Generate, "stop": Stop, "shutdown": Shutdown}[rest]
         request = self.requests.get()
-        while type(request) is not wanted:
+        while type(request).__name__.lower() != rest:
             request = self.requests.get()
         self.remember(request)
 

@@ -1,0 +1,82 @@
+"""``python -m modeldeck.backend.downloader``: one Download on stdin, its progress on what was stdout, then the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from queue import Queue
+
+from modeldeck.backend.linux import die_with_parent
+from modeldeck.backend.protocol import (
+    PROTOCOL_VERSION,
+    Download,
+    DownloadFailed,
+    DownloadFinished,
+    EngineEvent,
+    EngineStarted,
+    ProtocolError,
+    Shutdown,
+    decode_request,
+    encode,
+)
+
+EXIT_BAD_REQUEST = 65
+
+
+class Wire:
+    """Writes events, whole lines only, from any thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "wb")
+        self._lock = threading.Lock()
+
+    def send(self, event: EngineEvent) -> None:
+        """Write one event at once."""
+        with self._lock:
+            self._file.write(encode(event))
+            self._file.flush()
+
+
+def main() -> None:
+    """Say hello, then do the one download that is asked for; the end of stdin ends the process at any moment."""
+    wire = Wire(os.dup(1))
+    os.dup2(2, 1)  # no print may land on the wire
+    sys.stdout = sys.stderr
+    downloads: Queue[Download] = Queue()
+    threading.Thread(target=_read_requests, args=(downloads,), daemon=True).start()
+    die_with_parent()
+    wire.send(EngineStarted(PROTOCOL_VERSION, os.getpid()))
+    _serve(downloads.get(), wire)
+    threading.Event().wait()  # the parent ends us when it has read the outcome
+
+
+def _serve(request: Download, wire: Wire) -> None:
+    from modeldeck.backend.downloader.failures import sentence  # imports huggingface_hub
+    from modeldeck.backend.downloader.fetching import fetch
+    from modeldeck.backend.downloader.progress import Reporter
+
+    try:
+        with Reporter(request.request_id, wire.send) as reporter:
+            snapshot = fetch(request.repo_id, request.revision, reporter)
+    except Exception as error:  # noqa: BLE001  # the last handler: whatever it was, the user gets a sentence
+        wire.send(DownloadFailed(request.request_id, sentence(error, request.repo_id), repr(error)))
+    else:
+        wire.send(DownloadFinished(request.request_id, str(snapshot), f"{request.repo_id}@{snapshot.name}"))
+
+
+def _read_requests(downloads: Queue[Download]) -> None:
+    for line in sys.stdin.buffer:
+        try:
+            request = decode_request(line)
+        except ProtocolError:
+            os._exit(EXIT_BAD_REQUEST)
+        if isinstance(request, Shutdown):
+            break
+        if isinstance(request, Download):
+            downloads.put(request)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Which files of a repository are fetched, whether the disk has room for them, and the fetching."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not in its __all__
+
+from modeldeck.backend.downloader.progress import Reporter
+from modeldeck.backend.errors import DownloadError
+
+MARGIN_BYTES = 2**30
+"""What must stay free on the disk."""
+
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+_OTHER_RUNTIMES = (".h5", ".msgpack", ".onnx", ".onnx_data", ".ot", ".tflite", ".mlmodel", ".mlpackage", ".pb")
+_OTHER_FOLDERS = frozenset({"original", "onnx", "openvino", "coreml", "metal"})
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+def fetch(repo_id: str, revision: str | None, reporter: Reporter) -> Path:
+    """Download a model; returns its snapshot folder. Raises DownloadError and what huggingface_hub raises."""
+    check_names(repo_id, revision)
+    api = HfApi()
+    info = api.model_info(repo_id, revision=revision)
+    files = wanted_files(repo_id, [sibling.rfilename for sibling in info.siblings or ()])
+    planned = snapshot_download(
+        repo_id, revision=info.sha, allow_patterns=_literally(files), tqdm_class=reporter.bar(), dry_run=True
+    )
+    total = sum(file.file_size or 0 for file in planned if file.will_download)
+    check_room(repo_id, total, Path(constants.HF_HUB_CACHE))
+    reporter.begin(total)
+    folder = snapshot_download(
+        repo_id,
+        revision=revision,  # by its name, so that the cache learns what the name means
+        allow_patterns=_literally(files),
+        tqdm_class=reporter.bar(),
+    )
+    reporter.finish()
+    return Path(folder)
+
+
+def check_names(repo_id: str, revision: str | None) -> None:
+    """Raises DownloadError when the hub can have no such name."""
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise DownloadError(f"{repo_id!r} is not a Hub id; it looks like organisation/name.", str(error)) from error
+    if revision is not None and _REVISION.fullmatch(revision) is None:
+        raise DownloadError(f"{revision!r} is not a revision; give a branch, a tag or a commit.")
+
+
+def wanted_files(repo_id: str, files: Sequence[str]) -> list[str]:
+    """What transformers may need: no weights of other runtimes, and no pickles where safetensors exist.
+
+    Raises DownloadError when there are several GGUF files and nothing else to load.
+    """
+    own = [name for name in files if not _is_foreign(name)]
+    if _have(own, ".safetensors"):
+        return [name for name in own if not name.lower().endswith((*_PICKLES, ".gguf"))]
+    gguf = [name for name in own if name.lower().endswith(".gguf")]
+    if len(gguf) > 1 and not _have(own, *_PICKLES):
+        raise DownloadError(
+            f"{repo_id} has {len(gguf)} GGUF files; fetch the one you want into a model folder with: "
+            f"hf download {repo_id} FILE --local-dir ~/models",
+            "\n".join(gguf),
+        )
+    if not _have(own, ".gguf", *_PICKLES):
+        raise DownloadError(f"{repo_id} has no weights that transformers can load.", "\n".join(files))
+    return [name for name in own if len(gguf) == 1 or not name.lower().endswith(".gguf")]
+
+
+def check_room(repo_id: str, needed: int, folder: Path) -> None:
+    """Raises DownloadError, with the figures, when the disk has too little room."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed + MARGIN_BYTES > free:
+        raise DownloadError(
+            f"{repo_id} takes {_gib(needed)} and {existing} has {_gib(free)} free ({_gib(MARGIN_BYTES)} must stay "
+            "free); make room, or set HF_HOME to a folder on a larger disk."
+        )
+
+
+def _is_foreign(name: str) -> bool:
+    path = PurePosixPath(name)
+    return name.lower().endswith(_OTHER_RUNTIMES) or bool(_OTHER_FOLDERS & set(path.parts[:-1]))
+
+
+def _have(files: Iterable[str], *endings: str) -> bool:
+    return any(name.lower().endswith(endings) for name in files)
+
+
+def _literally(files: Sequence[str]) -> list[str]:
+    """Patterns that match these names and no others."""
+    return [re.sub(r"([*?\[])", r"[\1]", name) for name in files]
+
+
+def _gib(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB"
