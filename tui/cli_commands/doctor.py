@@ -73,6 +73,7 @@ def make_report(workspace: Workspace) -> Report:
         if isinstance(engine, Complaint):
             complaints.append(engine)
         else:
+            complaints += examination.python_complaints(engine)
             complaints += examination.package_complaints(engine, wanted)
         requirements = {name: line for name, line in requirements.items() if name not in wanted}
     complaints += examination.package_complaints(own, requirements)

@@ -13,10 +13,17 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from modeldeck.backend import bootstrap
+from modeldeck.backend.embedded import engine_command
 from modeldeck.config.paths import Paths
 
-ENGINE_PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "msgspec", "gguf", "sentencepiece")
-"""What the interpreter of ``engine_python`` must have of its own; modeldeck's code is given to it."""
+ENGINE_PACKAGES = (*bootstrap.NEEDED, "bitsandbytes", "gguf", "sentencepiece")
+"""What the interpreter of ``engine_python`` should have of its own; modeldeck's code is given to it."""
+
+OLDEST_PYTHON = (3, 11)
+
+_OPTIONAL = frozenset({"bitsandbytes", "gguf", "sentencepiece", "nvidia-ml-py"})
+"""Without these some models and quantizations are missing, not all."""
 
 ASK_SECONDS = 30.0
 """How long another interpreter may take to list its packages."""
@@ -77,25 +84,36 @@ def declared_requirements() -> dict[str, str]:
     return {one.name: f"{one.name}{one.specifier}" for one in wanted}
 
 
-def engine_interpreter(executable: str) -> Interpreter | Complaint:
+def engine_interpreter(engine_python: str) -> Interpreter | Complaint:
     """Ask the interpreter of ``engine_python`` what it has; in a child, for it may be anything."""
-    command = [os.path.expanduser(executable), "-I", "-c", _LIST_PACKAGES, *ENGINE_PACKAGES]  # noqa: PTH111  # no Path needed
+    executable = engine_command(engine_python)[0]
     mend = f"engine_python = {json.dumps(sys.executable)}"
     try:
         answer = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=ASK_SECONDS, check=True
+            [executable, "-I", "-c", _LIST_PACKAGES, *ENGINE_PACKAGES],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=ASK_SECONDS,
+            check=True,
         ).stdout
         facts = json.loads(answer)
-        return Interpreter(executable, facts["python"], facts["packages"])
+        return Interpreter(executable, str(facts["python"]), dict(facts["packages"]))
     except subprocess.TimeoutExpired:
-        text = f"engine_python {executable} did not answer within {ASK_SECONDS:.0f} s"
+        reason = f"did not answer within {ASK_SECONDS:.0f} s"
     except subprocess.CalledProcessError as error:
-        text = f"engine_python {executable} ended with code {error.returncode}"
+        reason = f"ended with code {error.returncode}"
     except OSError as error:
-        text = f"engine_python {executable} cannot be run: {error.strerror}"
+        reason = f"cannot be run: {error.strerror}"
     except (ValueError, KeyError, TypeError):
-        text = f"engine_python {executable} is not a Python interpreter"
-    return Complaint(text, mend, needed=True)
+        reason = "is not a Python interpreter"
+    return Complaint(f"the engine_python {executable} {reason}", mend, needed=True)
+
+
+def python_complaints(interpreter: Interpreter) -> Iterator[Complaint]:
+    """A Python that is too old for the engine."""
+    if tuple(int(part) for part in interpreter.python.split(".")[:2]) < OLDEST_PYTHON:
+        text = f"{interpreter.executable} is Python {interpreter.python}; engines need 3.11 or newer"
+        yield Complaint(text, f"engine_python = {json.dumps(sys.executable)}", needed=True)
 
 
 def package_complaints(interpreter: Interpreter, requirements: dict[str, str]) -> Iterator[Complaint]:
@@ -106,9 +124,10 @@ def package_complaints(interpreter: Interpreter, requirements: dict[str, str]) -
         version = interpreter.packages.get(name)
         line = f"{shlex.quote(interpreter.executable)} -m pip install {shlex.quote(requirement)}"
         if version is None:
-            yield Complaint(f"{name} is not installed for {interpreter.executable}", line, needed=True)
+            needed = name not in _OPTIONAL
+            yield Complaint(f"{name} is not installed for {interpreter.executable}", line, needed)
         elif not Requirement(requirement).specifier.contains(version, prereleases=True):
-            yield Complaint(f"{name} {version} is not {requirement}", line, needed=True)
+            yield Complaint(f"{name} {version} is not {requirement}", line, needed=False)
 
 
 def look_at_folders(paths: Paths, model_folders: tuple[Path, ...]) -> tuple[Folder, ...]:

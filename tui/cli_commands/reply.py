@@ -129,15 +129,17 @@ async def _stream(
 ) -> GenerationStats | None:
     """Print the reply as it comes; the last line is always ended."""
     stats, last = None, "\n"
-    async with aclosing(manager.generate((prompt,), settings)) as events:
-        async for event in events:
-            if isinstance(event, TokensGenerated):
-                say(event.text, end="")
-                last = event.text[-1:] or last
-            else:
-                stats = event.stats
-    if last != "\n":
-        say()
+    try:
+        async with aclosing(manager.generate((prompt,), settings)) as events:
+            async for event in events:
+                if isinstance(event, TokensGenerated):
+                    say(event.text, end="")
+                    last = event.text[-1:] or last
+                else:
+                    stats = event.stats
+    finally:
+        if last != "\n":
+            say()
     return stats
 
 

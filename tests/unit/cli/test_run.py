@@ -1,0 +1,188 @@
+"""``run``: one reply on stdout, from a child that speaks the protocol."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modeldeck.config.declaration import settings_of
+from modeldeck.config.generation import GenerationSettings
+from modeldeck.config.store import GenerationStore
+from tests.fakes.scripted_engine import scripted_command
+from tests.unit.cli.conftest import Modeldeck
+
+
+@pytest.fixture
+def engine(home: Path, model_folder: Path) -> Path:
+    """``engine_python`` is a program that runs the script in this file, so tests write there what the engine does."""
+    script = home / "script"
+    script.write_text("serve")
+    python = home / "python"
+    *command, _ = scripted_command("")
+    python.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$(cat {shlex.quote(str(script))})"\n')
+    python.chmod(0o755)
+    config = home / ".config" / "modeldeck" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'engine_python = "{python}"\n')
+    return script
+
+
+class TestReply:
+    def test_it_goes_to_stdout_and_all_else_to_stderr(self, modeldeck: Modeldeck, engine: Path) -> None:
+        engine.write_text("reply You said: {prompt}\nserve")
+        ended = modeldeck("run", "tiny-llama", "good morning")
+        assert (ended.code, ended.out) == (0, "You said: good morning\n")
+        assert "reading weights" in ended.err
+        assert "tokens" in ended.err
+
+    def test_quiet_says_nothing_else(self, modeldeck: Modeldeck, engine: Path) -> None:
+        assert modeldeck("run", "-q", "tiny-llama", "hello").err == ""
+
+    def test_the_prompt_comes_from_stdin(self, engine: Path) -> None:
+        engine.write_text("reply <{prompt}>\nserve")
+        for arguments in (("run", "-q", "tiny-llama"), ("run", "-q", "tiny-llama", "-")):
+            ended = subprocess.run([*_command(), *arguments], input="from a pipe", capture_output=True, text=True)
+            assert (ended.returncode, ended.stdout) == (0, "<from a pipe>\n")
+
+    def test_an_empty_prompt_is_wrong_usage(self, modeldeck: Modeldeck, engine: Path) -> None:
+        ended = modeldeck("run", "tiny-llama", "  ")
+        assert ended.code == 2
+        assert "PROMPT" in ended.err
+
+    def test_options_go_before_stored_settings_and_those_before_built_in(
+        self, modeldeck: Modeldeck, engine: Path, home: Path
+    ) -> None:
+        store = GenerationStore(home / ".config" / "modeldeck" / "generation.toml")
+        store.save(None, GenerationSettings(temperature=0.25, seed=5))
+        engine.write_text("reply {temperature} {max_new_tokens} {seed} {system}\nserve")
+        out = modeldeck("run", "tiny-llama", "hello", "--seed", "7", "--system", "Be brief.").out
+        assert out == "0.25 512 7 Be brief.\n"
+
+    def test_control_characters_of_a_model_reach_no_terminal(self, modeldeck: Modeldeck, engine: Path) -> None:
+        engine.write_text("reply \x1b]52;c;aGk=\x07 done\nserve")
+        out = modeldeck("run", "tiny-llama", "hello").out
+        assert out.endswith("done\n")
+        assert "\x1b" not in out
+
+
+class TestOptions:
+    def test_there_is_one_for_every_generation_setting(self, modeldeck: Modeldeck) -> None:
+        text = modeldeck("run", "--help").out
+        for setting in settings_of(GenerationSettings):
+            assert f"--{setting.name.replace('_', '-')}" in text
+
+    @pytest.mark.parametrize(
+        ("option", "value", "allowed"),
+        [
+            ("--temperature", "3", "0 to 2"),
+            ("--temperature", "warm", "a number"),
+            ("--max-new-tokens", "0", "1 to"),
+            ("--seed", "1.5", "whole number"),
+            ("--device", "tpu", "cuda"),
+            ("--quantization", "2bit", "4bit"),
+            ("--dtype", "int3", "bfloat16"),
+        ],
+    )
+    def test_a_wrong_value_says_what_is_allowed_before_anything_starts(
+        self, modeldeck: Modeldeck, option: str, value: str, allowed: str
+    ) -> None:
+        ended = modeldeck("run", "no-such-model", "hello", option, value)
+        assert (ended.code, ended.out) == (2, "")
+        assert option in ended.err
+        assert allowed in ended.err
+
+
+class TestFailures:
+    def test_an_unknown_model_ends_with_3(self, modeldeck: Modeldeck) -> None:
+        assert modeldeck("run", "no-such-model", "hello").code == 3
+
+    def test_a_broken_model_says_why_without_an_engine(
+        self, modeldeck: Modeldeck, engine: Path, model_folder: Path
+    ) -> None:
+        (model_folder / "config.json").write_text("{")
+        engine.write_text("exit 9")
+        ended = modeldeck("run", str(model_folder), "hello")
+        assert ended.code == 1
+        assert "cannot be loaded" in ended.err
+
+    @pytest.mark.parametrize(
+        ("kind", "code"), [("memory", 4), ("load", 1), ("unsupported", 1), ("quantization", 1), ("remote_code", 1)]
+    )
+    def test_a_failed_load_is_a_sentence_and_a_code(
+        self, modeldeck: Modeldeck, engine: Path, kind: str, code: int
+    ) -> None:
+        engine.write_text(f"fail-load {kind} There is a reason.\nserve")
+        ended = modeldeck("run", "tiny-llama", "hello")
+        assert (ended.code, ended.out) == (code, "")
+        assert "There is a reason." in ended.err
+        assert "Traceback" not in ended.err
+
+    def test_an_engine_that_dies_mid_reply_ends_the_line_it_was_in(self, modeldeck: Modeldeck, engine: Path) -> None:
+        engine.write_text("ready\nwait load\nfinished\nwait generate\ntokens half a\nexit 9")
+        ended = modeldeck("run", "tiny-llama", "hello")
+        assert (ended.code, ended.out) == (1, "half a\n")
+        assert "Traceback" not in ended.err
+
+
+class TestSignals:
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda n: str(n)
+    )
+    def test_a_signal_stops_the_reply_and_leaves_no_engine(self, engine: Path, number: int, code: int) -> None:
+        engine.write_text("reply one two three four\nreply-gate /never\nserve")
+        with _started("run", "-q", "tiny-llama", "hello") as process:
+            assert process.stdout is not None
+            assert process.stdout.read(3) == "one"
+            engines = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(number)
+            assert process.wait(20) == code
+            assert engines
+            assert not any(engine.is_running() and engine.status() != "zombie" for engine in engines)
+            assert "Traceback" not in _rest(process)
+
+    def test_a_signal_while_loading_does_too(self, engine: Path) -> None:
+        engine.write_text("load-gate /never\nserve")
+        with _started("run", "tiny-llama", "hello") as process:
+            assert process.stderr is not None
+            assert process.stderr.readline()
+            process.terminate()
+            assert process.wait(20) == 143
+
+    def test_a_closed_pipe_ends_it_without_a_word(self, engine: Path) -> None:
+        engine.write_text(f"reply {'word ' * 200}\nserve")
+        with _started("run", "-q", "tiny-llama", "hello", "--max-new-tokens", "300") as process:
+            assert process.stdout is not None
+            process.stdout.read(4)
+            process.stdout.close()
+            assert process.wait(20) == 1
+            assert _rest(process) == ""
+
+
+def _command() -> tuple[str, ...]:
+    return (str(Path(sys.executable).with_name("modeldeck")),)
+
+
+@contextmanager
+def _started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The installed command with pipes; killed if the test fails."""
+    with subprocess.Popen(
+        [*_command(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def _rest(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read()
