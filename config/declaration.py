@@ -53,7 +53,7 @@ _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 _META_PARTS = tuple(part for part in dir(Meta) if not part.startswith("_"))
 _DEEPEST_KEY = 8
 """Tables within tables that are still read as one dotted key."""
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_UNSTORABLE = "[\0\ud800-\udfff]"
 """NUL ends a path or a C string early, and a lone surrogate cannot be written as UTF-8."""
 
 
@@ -110,7 +110,7 @@ def convert(setting: Setting, value: object) -> Any:
     except msgspec.ValidationError:
         raise InvalidValue(_complaint(setting, value)) from None
     for text in _texts(converted):
-        if _UNSTORABLE.search(text):
+        if re.search(_UNSTORABLE, text):
             raise InvalidValue(f"must be Unicode text without NUL, not {shown_value(text)}")
     return converted
 

@@ -13,21 +13,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
-from modeldeck.config.declaration import InvalidValue, convert, settings_of
+from modeldeck.config.declaration import InvalidValue, Setting, convert, settings_of
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.toml_file import ConfigProblem, Damaged, Unreadable, read_toml
 from modeldeck.config.wording import did_you_mean, plain, shown_value
 
 SCHEMA_VERSION = 1
 _HEADER = "# Kept by modeldeck: it writes this file again at every save, and comments are not kept.\n"
-_SETTINGS = {setting.name: setting for setting in settings_of(GenerationSettings)}
 _TABLES = ("schema_version", "all_models", "models")
 
 
@@ -35,12 +34,11 @@ class NewerSchema(Unreadable):
     """A newer modeldeck wrote the file, so this one neither uses nor changes it."""
 
 
-@dataclass(slots=True)
-class Scopes:
+class Scopes(Struct):
     """What the file says, by scope; only what is valid."""
 
-    all_models: GenerationSettings = field(default_factory=GenerationSettings)
-    models: dict[str, GenerationSettings] = field(default_factory=dict)
+    all_models: GenerationSettings = GenerationSettings()
+    models: dict[str, GenerationSettings] = {}  # msgspec copies an empty default
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
@@ -84,7 +82,7 @@ def understand(path: Path, document: dict[str, Any]) -> tuple[Scopes, tuple[Conf
     if isinstance(version, bool) or version != SCHEMA_VERSION:
         complain("schema_version", f"must be {SCHEMA_VERSION}, not {shown_value(version)}")
     for key in (key for key in document if key not in _TABLES):
-        belongs = "; it belongs under [all_models]" if key in _SETTINGS else did_you_mean(key, _TABLES)
+        belongs = "; it belongs under [all_models]" if key in _settings() else did_you_mean(key, _TABLES)
         complain(key, f"is not known here{belongs}")
     if "all_models" in document:
         scopes.all_models = scope("all_models", document["all_models"])
@@ -138,15 +136,21 @@ def checked(overrides: GenerationSettings) -> GenerationSettings:
         try:
             valid[name] = _checked(name, value)
         except InvalidValue as problem:
-            raise InvalidValue(f"{_SETTINGS[name].label} {problem}") from None
+            raise InvalidValue(f"{_settings()[name].label} {problem}") from None
     return msgspec.convert(valid, GenerationSettings)
+
+
+@cache
+def _settings() -> dict[str, Setting]:
+    """The generation settings by name; not at import, where describing them would hold up the first frame."""
+    return {setting.name: setting for setting in settings_of(GenerationSettings)}
 
 
 def _checked(name: str, value: object) -> Any:
     """One value of a scope; raises ``InvalidValue``, for an unknown name too."""
-    if name not in _SETTINGS:
-        raise InvalidValue(f"is not a generation setting{did_you_mean(name, _SETTINGS)}")
-    return convert(_SETTINGS[name], value)
+    if name not in _settings():
+        raise InvalidValue(f"is not a generation setting{did_you_mean(name, _settings())}")
+    return convert(_settings()[name], value)
 
 
 def _put(tables: dict[str, Any], key: str, overrides: GenerationSettings) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[ntr\\])")
+_ESCAPE = r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[ntr\\])"
 _ESCAPED = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MEANT = {escape[1]: char for char, escape in _ESCAPED.items()}
 _LAST_CODE = 0x10FFFF
@@ -21,7 +21,7 @@ def escaped(text: str) -> str:
 
 def unescaped(line: str) -> str:
     """Read such a line; a backslash that starts no escape is itself."""
-    return _ESCAPE.sub(_meant, line)
+    return re.sub(_ESCAPE, _meant, line)
 
 
 def _meant(found: re.Match[str]) -> str:

@@ -35,9 +35,11 @@ def load_settings(path: Path) -> tuple[Settings, tuple[ConfigProblem, ...]]:
     An absent file is no problem. Nothing is created or changed.
     """
     try:
-        document = read_toml(path) or {}
+        document = read_toml(path)
     except Unreadable as error:
         return Settings(), (ConfigProblem(path, "", str(error)),)
+    if not document:
+        return Settings(), ()
     known = {setting.name: setting for setting in settings_of(Settings)}
     generation = {setting.name for setting in settings_of(GenerationSettings)}
     values: dict[str, Any] = {}

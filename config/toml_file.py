@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from modeldeck.config.wording import shown_path
 MAX_BYTES = 2 * 1024 * 1024
 """A larger file is not read: parsing it would hold up the start for seconds (1 MB takes 0.2 to 1.3 s)."""
 
-_PLACE = re.compile(r"^(?P<what>.*) \(at (?P<place>line \d+, column \d+|end of document)\)$", re.DOTALL)
+_PLACE = r"(?s)^(?P<what>.*) \(at (?P<place>line \d+, column \d+|end of document)\)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ def read_toml(path: Path) -> dict[str, Any] | None:
         raise Unreadable(f"cannot be read: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:
         raise Damaged(f"is larger than {MAX_BYTES // 1024**2} MiB, so nothing in it is used")
+    import tomllib  # a start without a file does not need it
+
     try:
         return tomllib.loads(data.decode("utf-8-sig"))  # a byte order mark is what Windows editors write
     except UnicodeDecodeError as error:
@@ -75,6 +76,6 @@ def _read(path: Path) -> bytes:
 
 def _reason(error: ValueError) -> str:
     """The parser's words with the place in front."""
-    if found := _PLACE.match(str(error)):
+    if found := re.match(_PLACE, str(error)):
         return f"{found['place']}, {found['what'][:1].lower()}{found['what'][1:]}"
     return "a number has too many digits"

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, structs
 
@@ -207,13 +207,14 @@ class TestConverting:
             deep = {"key": deep}
         assert "must be text, not a table" in refusal(own("keys"), deep)
 
-    @pytest.mark.parametrize("setting", ALL, ids=lambda setting: setting.name)
+    @settings(max_examples=300, deadline=None)
     @given(
+        setting=st.sampled_from(ALL),
         value=st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.times(),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
             max_leaves=5,
-        )
+        ),
     )
     def test_whatever_toml_holds_is_taken_or_refused_in_one_line(self, setting: Setting, value: object) -> None:
         problem = "must be ..."
@@ -284,10 +285,10 @@ class TestTyping:
     def test_shown(self, setting: Setting, value: object, text: str) -> None:
         assert show(setting, value) == text
 
-    @given(settings=generation_settings)
-    def test_what_is_shown_is_read_back(self, settings: GenerationSettings) -> None:
+    @given(held=generation_settings)
+    def test_what_is_shown_is_read_back(self, held: GenerationSettings) -> None:
         for setting in settings_of(GenerationSettings):
-            value = getattr(settings, setting.name)
+            value = getattr(held, setting.name)
             empty = value == () or (isinstance(value, str) and not value.strip())
             assert parse(setting, show(setting, value)) == (UNSET if empty else value)
 
