@@ -29,9 +29,9 @@ from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
 from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
-NO_MODEL = "No model is loaded: choose one in the list and press enter. Your text is kept."
-RUNNING = "A reply is running; escape stops it. Your text is kept."
-EMPTY = "Nothing said yet. Load a model, type below and press enter."
+NO_MODEL = "No model is loaded: enter on one in the list loads it."
+RUNNING = "A reply is running; escape stops it."
+EMPTY = "Nothing said yet. With a model loaded, type below and press enter."
 
 
 class Replier(Protocol):
@@ -153,7 +153,7 @@ class ChatPanel(Vertical):
 
     def refresh_settings(self) -> None:
         """Show what holds for the next reply; call it when settings were saved."""
-        if self.is_mounted:
+        if self.children:
             line = summary(self._generation.effective(self._model_id))
             self.query_one(".chat--settings", Static).update(Content(line))
 
@@ -174,7 +174,7 @@ class ChatPanel(Vertical):
     def watch_loaded(self) -> None:
         """Another model may have settings of its own."""
         self.refresh_settings()
-        if self.is_mounted:
+        if self.children:
             self.say("")
 
     @property

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -53,7 +53,11 @@ class ChatView(VerticalScroll, can_focus=True):
         padding: 1 2 0 2;
         scrollbar-size-vertical: 1;
     }
-    ChatView > .chat--empty {
+    ChatView > .chat--turns {
+        height: auto;
+        min-height: 100%;  /* an anchored view would push a short chat to the bottom */
+    }
+    ChatView .chat--empty {
         color: $text-muted;
     }
     """
@@ -74,10 +78,11 @@ class ChatView(VerticalScroll, can_focus=True):
 
     def compose(self) -> ComposeResult:
         """Only the hint at first."""
-        yield self._empty
+        with Vertical(classes="chat--turns"):
+            yield self._empty
 
     def on_mount(self) -> None:
-        """Follow the end from the start."""
+        """Follow the end from the start; Textual's own anchor does it without painting twice."""
         self.anchor()
 
     def hint(self, text: str) -> None:
@@ -88,11 +93,11 @@ class ChatView(VerticalScroll, can_focus=True):
         """Show a question and the place where its reply will be; the view goes to the end."""
         self._empty.display = False
         reply = StreamedReply(model_name)
-        await self.mount_all([Question(question), reply])
+        await self.query_one(".chat--turns", Vertical).mount_all([Question(question), reply])
         self.scroll_end(animate=False)
         return reply
 
     async def clear(self) -> None:
         """Back to an empty chat."""
-        await self.query("ChatView > Question, ChatView > StreamedReply").remove()
+        await self.query("Question, StreamedReply").remove()
         self._empty.display = True

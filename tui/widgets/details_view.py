@@ -87,7 +87,7 @@ class DetailsView(VerticalScroll, can_focus=True):
 
     def watch_model(self) -> None:
         """Show another model."""
-        if not self.is_mounted:
+        if not self.children:
             return
         model = self.model
         self.query_one(".details--facts", Static).update(

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from textual import events
+from textual.app import App, ComposeResult
+from textual.message import Message
+from textual.pilot import Pilot
+
+from modeldeck.backend.errors import EngineDied, GenerationError
+from modeldeck.backend.models import ChatMessage
+from modeldeck.config.generation import GenerationSettings
+from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
+from modeldeck.tui.widgets.chat_view import ChatView
+from modeldeck.tui.widgets.prompt import Prompt
+from tests.fakes.in_process import LOADED, FakeReplier, FakeSettings
+from tests.helpers import screen_text, wait_until
+
+
+class ChatApp(App[None]):
+    """Only the chat, with a model loaded."""
+
+    CSS = "ChatPanel { width: 1fr; height: 1fr; }"
+
+    def __init__(self, replier: FakeReplier) -> None:
+        super().__init__()
+        self.replier = replier
+        self.settings = FakeSettings()
+        self.heard: list[Message] = []
+
+    def compose(self) -> ComposeResult:
+        panel = ChatPanel(self.replier, self.settings)
+        panel.set_reactive(ChatPanel.loaded, LOADED)
+        panel.set_reactive(ChatPanel.model_name, "SmolLM2-135M")
+        yield panel
+
+    def on_mount(self) -> None:
+        self.panel.focus_prompt()
+
+    @property
+    def panel(self) -> ChatPanel:
+        return self.query_one(ChatPanel)
+
+    @property
+    def view(self) -> ChatView:
+        return self.query_one(ChatView)
+
+    def on_chat_panel_reply_started(self, message: ChatPanel.ReplyStarted) -> None:
+        self.heard.append(message)
+
+    def on_chat_panel_reply_finished(self, message: ChatPanel.ReplyFinished) -> None:
+        self.heard.append(message)
+
+
+@asynccontextmanager
+async def chatting(*pieces: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[ChatApp, Pilot[None]]]:
+    app = ChatApp(FakeReplier(*pieces))
+    async with app.run_test(size=size) as pilot:
+        yield app, pilot
+
+
+async def say(pilot: Pilot[None], text: str) -> None:
+    app = pilot.app
+    app.query_one(Prompt).focus()
+    app.query_one(Prompt).text = text
+    await pilot.press("enter")
+
+
+async def ask(app: ChatApp, pilot: Pilot[None], text: str) -> None:
+    """Send and wait until the reply has ended and is shown."""
+    before = len(app.heard)
+    await say(pilot, text)
+    await wait_until(pilot, lambda: len(app.heard) == before + 2 and "first token" in screen_text(app))
+
+
+class TestReplying:
+    async def test_a_reply_is_shown_as_markdown_with_its_figures(self) -> None:
+        async with chatting("It is **bo", "ld**.\n\n- one\n", "- two\n\nEnd") as (app, pilot):
+            await ask(app, pilot, "What is it?")
+            text = screen_text(app)
+            assert "you   What is it?" in text
+            assert "SmolLM2-135M" in text
+            assert "It is bold." in text
+            assert "• one" in text
+            assert "3 tokens · 61.2 tok/s · first token 0.18 s · stop" in text
+            assert isinstance(app.heard[0], ChatPanel.ReplyStarted)
+            assert isinstance(app.heard[1], ChatPanel.ReplyFinished)
+            assert app.heard[1].error is None
+            assert app.panel.draft == ""
+            assert app.replier.closed == 1
+
+    async def test_the_engine_gets_the_turns_and_the_settings_of_the_moment(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            await ask(app, pilot, "one")
+            app.settings.per_model["starter"] = GenerationSettings(temperature=0.1, system_prompt="Be brief.")
+            await ask(app, pilot, "two")
+            messages, settings = app.replier.asked[1]
+            assert messages == (ChatMessage("user", "one"), ChatMessage("assistant", "Hi."), ChatMessage("user", "two"))
+            assert (settings.temperature, settings.system_prompt, settings.top_p) == (0.1, "Be brief.", 0.9)
+
+    async def test_the_settings_line_changes_after_a_save(self) -> None:
+        async with chatting() as (app, pilot):
+            await wait_until(pilot, lambda: "temp 0.7 · top p 0.9 · 512 tokens" in screen_text(app))
+            app.settings.all_models = GenerationSettings(temperature=0.2)
+            app.panel.refresh_settings()
+            await wait_until(pilot, lambda: "temp 0.2" in screen_text(app))
+
+    async def test_another_model_goes_on_with_the_chat(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            await ask(app, pilot, "one")
+            app.panel.model_name = "Qwen3-8B"
+            await ask(app, pilot, "two")
+            assert len(app.replier.asked[1][0]) == 3
+            assert "SmolLM2-135M" in screen_text(app)
+            assert "Qwen3-8B" in screen_text(app)
+
+
+class TestEndings:
+    async def test_stopping_keeps_the_text_and_marks_it(self) -> None:
+        async with chatting("Half of") as (app, pilot):
+            assert not await app.panel.stop_reply()
+            app.replier.gate.clear()
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "Half of" in screen_text(app))
+            assert await app.panel.stop_reply()
+            await wait_until(pilot, lambda: "cancelled" in screen_text(app))
+            assert "Half of" in screen_text(app)
+            await ask(app, pilot, "again")
+            assert app.replier.asked[1][0][1] == ChatMessage("assistant", "Half of")
+
+    @pytest.mark.parametrize(
+        "error", [GenerationError("The prompt is too long [/x]."), EngineDied("The engine ended.", "trace")]
+    )
+    async def test_a_failure_keeps_the_text_and_says_why(self, error: Exception) -> None:
+        async with chatting("Half of") as (app, pilot):
+            app.replier.error = error
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: f"failed: {error}" in screen_text(app))
+            assert "Half of" in screen_text(app)
+            assert isinstance(app.heard[1], ChatPanel.ReplyFinished)
+            assert app.heard[1].error is error
+            assert not app.panel.replying
+
+    async def test_an_error_nobody_expected_does_not_look_like_a_running_reply(self) -> None:
+        async with chatting("Half") as (app, pilot):
+            app.replier.error = ValueError("odd")
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "failed: The reply met an unexpected error" in screen_text(app))
+            assert not app.panel.replying
+
+    async def test_a_new_chat_stops_what_runs_and_keeps_the_draft(self) -> None:
+        async with chatting("Half of") as (app, pilot):
+            app.replier.gate.clear()
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "Half of" in screen_text(app))
+            app.query_one(Prompt).text = "a draft"
+            app.view.focus()
+            await pilot.press("n")
+            await wait_until(pilot, lambda: "Nothing said yet" in screen_text(app))
+            assert app.panel.conversation.turns == []
+            assert app.panel.draft == "a draft"
+            assert app.replier.closed == 1
+
+
+class TestDraft:
+    async def test_without_a_model_it_says_so_beside_the_prompt(self) -> None:
+        async with chatting() as (app, pilot):
+            app.panel.loaded = None
+            await say(pilot, "hello")
+            await wait_until(pilot, lambda: NO_MODEL[:18] in screen_text(app))
+            assert app.panel.draft == "hello"
+            assert app.replier.asked == []
+            await pilot.press("x")
+            assert NO_MODEL[:18] not in screen_text(app)
+
+    async def test_enter_while_a_reply_runs_keeps_the_draft(self) -> None:
+        async with chatting("Half of") as (app, pilot):
+            app.replier.gate.clear()
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "Half of" in screen_text(app))
+            await say(pilot, "next")
+            await wait_until(pilot, lambda: RUNNING in screen_text(app))
+            assert app.panel.draft == "next"
+            assert len(app.replier.asked) == 1
+            await app.panel.stop_reply()
+            await wait_until(pilot, lambda: not app.panel.replying)
+            assert app.panel.draft == "next"
+
+
+class TestPrompt:
+    async def test_newlines_and_growth_up_to_six_rows(self) -> None:
+        async with chatting() as (app, pilot):
+            prompt = app.query_one(Prompt)
+            await pilot.press("a", "ctrl+j", "b", "alt+enter", "c")
+            assert prompt.text == "a\nb\nc"
+            await wait_until(pilot, lambda: prompt.size.height == 3)
+            prompt.text = "\n" * 20
+            await wait_until(pilot, lambda: prompt.size.height == 6)
+            await pilot.press("enter")
+            assert app.replier.asked == []
+
+    async def test_a_paste_of_many_lines_is_one_draft_and_harmless(self) -> None:
+        async with chatting() as (app, pilot):
+            prompt = app.query_one(Prompt)
+            prompt.post_message(events.Paste("one\r\ntwo\x1b]52;c;eA==\x07\nthree\n"))
+            await wait_until(pilot, lambda: prompt.text)
+            assert prompt.text == "one\ntwo␛]52;c;eA==␇\nthree\n"
+            assert app.replier.asked == []
+
+    async def test_history_at_the_edges_gives_the_draft_back(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            prompt = app.query_one(Prompt)
+            await ask(app, pilot, "first")
+            await ask(app, pilot, "second")
+            prompt.text = "dra\nft"
+            prompt.move_cursor((1, 2))
+            await pilot.press("up")
+            assert prompt.text == "dra\nft"
+            await pilot.press("up")
+            assert prompt.text == "second"
+            await pilot.press("up", "up", "up")
+            assert prompt.text == "first"
+            await pilot.press("down", "down")
+            assert prompt.text == "dra\nft"
+
+
+class TestReading:
+    async def test_the_view_follows_only_from_the_bottom(self) -> None:
+        async with chatting(*[f"line {number}\n\n" for number in range(25)]) as (app, pilot):
+            await ask(app, pilot, "go")
+            assert app.view.scroll_y == app.view.max_scroll_y > 0
+            app.replier.gate.clear()
+            await say(pilot, "again")
+            await wait_until(pilot, lambda: "line 24" in screen_text(app))
+            app.view.scroll_to(y=2, animate=False)
+            await wait_until(pilot, lambda: app.view.scroll_y == 2)
+            app.replier.gate.set()
+            await wait_until(pilot, lambda: not app.panel.replying)
+            await pilot.pause(0.05)
+            assert app.view.scroll_y == 2
+
+    async def test_copying_the_last_reply(self) -> None:
+        async with chatting("The \x1b[31m answer") as (app, pilot):
+            app.view.focus()
+            await pilot.press("y")
+            await wait_until(pilot, lambda: "no reply to copy" in screen_text(app))
+            await ask(app, pilot, "go")
+            app.view.focus()
+            await pilot.press("y")
+            assert app.clipboard == "The ␛[31m answer"
+
+    async def test_links_are_copied_and_never_opened(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: list[str] = []
+        monkeypatch.setattr(App, "open_url", lambda self, url, new_tab=True: opened.append(url))
+        async with chatting("[here](https://example.com/a)\n\n") as (app, pilot):
+            await ask(app, pilot, "go")
+            line = next(y for y, row in enumerate(screen_text(app).splitlines()) if row.strip() == "here")
+            await pilot.click(offset=(3, line))
+            await wait_until(pilot, lambda: "Link copied: https://example.com/a" in screen_text(app))
+            assert app.clipboard == "https://example.com/a"
+            assert opened == []
+
+    async def test_letters_are_typed_in_the_prompt_and_not_taken_as_keys(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            await ask(app, pilot, "go")
+            await pilot.press("n", "y", "j", "q")
+            assert app.panel.draft == "nyjq"
+            assert len(app.panel.conversation.turns) == 1
