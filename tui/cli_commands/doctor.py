@@ -122,7 +122,7 @@ def _print(workspace: Workspace, report: Report) -> None:
     rows += [("cores", f"{report.cores} usable"), ("devices", ", ".join(report.devices))]
     for device in (*report.memory.devices, report.memory.ram):
         used = f"{gigabytes(device.used_bytes)} of {gigabytes(device.total_bytes)} GB used"
-        rows.append((device.name, f"{device.label} · {used}" if device.label else used))
+        rows.append((device.name, used if device.label.lower() == device.name else f"{device.label} · {used}"))
     rows += [(folder.name, f"{folder.path}  {_rights(folder)}") for folder in report.folders]
     broken = f", {report.broken_models} of them broken" if report.broken_models else ""
     rows.append(("models", f"{report.models} found{broken}"))

@@ -137,7 +137,7 @@ def look_at_folders(paths: Paths, model_folders: tuple[Path, ...]) -> tuple[Fold
         ("state", paths.state),
         ("cache", paths.cache),
         ("hub cache", paths.hub_cache),
-        *(("models", folder) for folder in model_folders),
+        *(("model folder", folder) for folder in model_folders),
     )
     return tuple(_look_at(name, path) for name, path in named)
 
@@ -147,7 +147,9 @@ def folder_complaints(folders: tuple[Folder, ...]) -> Iterator[Complaint]:
     for folder in folders:
         place = shlex.quote(folder.path)
         if folder.exists and not folder.readable:
-            yield Complaint(f"{folder.path} cannot be read", f"chmod u+rx {place}", needed=folder.name != "models")
+            yield Complaint(
+                f"{folder.path} cannot be read", f"chmod u+rx {place}", needed=folder.name != "model folder"
+            )
         elif not folder.writable and folder.name in {"config", "state", "cache"}:
             lost = {"config": "settings cannot be saved", "state": "no log is kept", "cache": "no copies are kept"}
             yield Complaint(f"{folder.path} cannot be written: {lost[folder.name]}", f"chmod u+rwx {place}", False)

@@ -1,0 +1,104 @@
+"""What the wheel holds, and that it runs where nothing of the source tree is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("config", "backend", "tui")
+
+
+def _pyproject() -> dict[str, dict[str, object]]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+
+
+def test_the_packages_of_pyproject_are_the_folders() -> None:
+    folders = {
+        "modeldeck." + ".".join(init.parent.relative_to(ROOT).parts)
+        for part in PARTS
+        for init in (ROOT / part).rglob("__init__.py")
+    }
+    assert set(_pyproject()["setuptools"]["packages"]) == folders  # type: ignore[call-overload]  # a list of strings
+    python_without_package = {
+        file.parent
+        for part in PARTS
+        for file in (ROOT / part).rglob("*.py")
+        if not (file.parent / "__init__.py").exists()
+    }
+    assert python_without_package == set()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of the tree's own files, built from a copy so that nothing is written into the tree."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``bin`` of a new environment with the wheel in it. Its dependencies are those of the tests' environment,
+
+    lent by a ``.pth`` file, so that nothing is downloaded; the editable modeldeck there is told to stay away.
+    """
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lent = [entry for entry in sys.path if entry.endswith("site-packages")]
+    (site / "lent.pth").write_text("\n".join(lent) + "\n")  # only a path: .pth files in there are not run
+    return folder / "bin"
+
+
+def _run(command: list[str], home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+
+
+class TestWheel:
+    def test_styles_and_type_markers_are_inside(self, wheel: Path) -> None:
+        with zipfile.ZipFile(wheel) as archive:
+            names = set(archive.namelist())
+        for part in PARTS:
+            assert f"modeldeck/{part}/py.typed" in names
+            for style in (ROOT / part).rglob("*.tcss"):
+                assert f"modeldeck/{style.relative_to(ROOT)}" in names
+        assert not any(name.startswith(("tests", "benchmarks", "modeldeck/tests")) for name in names)
+
+    def test_no_path_of_the_machine_that_built_it_is_inside(self, wheel: Path) -> None:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                assert str(ROOT).encode() not in archive.read(name), name
+
+    def test_it_runs_in_a_clean_environment(self, installed: Path, home: Path) -> None:
+        where = _run([str(installed / "python"), "-c", "import modeldeck.tui as t; print(t.__file__)"], home)
+        assert Path(where.stdout.strip()).is_relative_to(installed.parent), where.stderr
+        version = _run([str(installed / "modeldeck"), "--version"], home)
+        assert version.stdout.startswith("modeldeck "), version.stderr
+        listed = _run([str(installed / "modeldeck"), "ls", "--json"], home)
+        assert json.loads(listed.stdout)["schema_version"] == 1
