@@ -1,0 +1,163 @@
+"""The application: one screen, the keys that hold everywhere, the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.control_guard import ControlGuard
+from modeldeck.tui.screens.main import MainScreen
+from modeldeck.tui.terminal import TerminalGuard
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+    from textual.dom import DOMNode
+
+    from modeldeck.tui.actions import Action
+    from modeldeck.tui.services import Services
+
+
+def _commands() -> type[Provider]:
+    from modeldeck.tui.commands import DeckCommands
+
+    return DeckCommands
+
+
+class ModeldeckApp(App[int], inherit_bindings=False):
+    """Browse, load, talk to and tune the models of this machine."""
+
+    TITLE = "modeldeck"
+    CSS_PATH: ClassVar[list[str]] = ["app.tcss", "screens/main.tcss"]
+    COMMANDS = {_commands}  # noqa: RUF012  # Textual declares it so
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit", tooltip="Leave modeldeck"),
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "Stop or copy",
+            show=False,
+            priority=True,
+            id="app.interrupt",
+            tooltip="Stop the reply, or copy what is selected",
+        ),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, id="app.suspend", tooltip="Back to the shell"),
+        Binding("ctrl+p", "command_palette", "Commands", show=False, id="app.palette", tooltip="Search all commands"),
+        Binding("f1", "help", "Help", show=False, id="app.help_anywhere", tooltip="Show all keys"),
+    ]
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self.services = services
+        self._control_guard = ControlGuard()
+        self._terminal = TerminalGuard(self._leave, lambda: services.manager.engine_pids)
+        self._clashes: set[str] = set()
+
+    def get_default_screen(self) -> MainScreen:
+        """The only screen that is not a dialog."""
+        return MainScreen(self.services)
+
+    @property
+    def main_screen(self) -> MainScreen:
+        """The deck, also while a dialog lies over it."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, MainScreen)  # get_default_screen made it
+        return screen
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """The last look at every line before the terminal gets it."""
+        return [*super().get_line_filters(), self._control_guard]
+
+    def on_mount(self) -> None:
+        """Take over the user's theme and keys, and watch the terminal."""
+        settings = self.services.settings
+        if settings.theme in self.available_themes:
+            self.theme = settings.theme
+        self.set_keymap(settings.keys)
+        if not self.is_headless:
+            self._terminal.start()
+        self.call_after_refresh(self._report_settings)
+
+    async def on_unmount(self) -> None:
+        """No engine outlives the screen."""
+        self._terminal.stop()
+        await self.services.manager.close()
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Say once that two actions have the same key."""
+        for binding in clashed_bindings:
+            if binding.id is not None and binding.id not in self._clashes:
+                self._clashes.add(binding.id)
+                self._warn(f"config.toml: keys: the key of {binding.id} was given to another action too.")
+
+    async def action_quit(self) -> None:
+        """Leave; asks only when a reply or a download would be lost."""
+        lost = [
+            what
+            for what, runs in (
+                ("a reply", self.services.manager.generating),
+                ("a download", self.main_screen.downloads.running),
+            )
+            if runs
+        ]
+        if not lost:
+            self._leave(0)
+            return
+        from modeldeck.tui.screens.confirm import Confirm
+
+        if isinstance(self.screen, Confirm) and self.screen.asks_to_quit:
+            self._leave(0)  # asked for twice is answer enough
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._leave(0)
+
+        question = f"{' and '.join(lost).capitalize()} is still running and would be lost."
+        self.push_screen(Confirm("Quit modeldeck?", question, "Quit", "Stay", asks_to_quit=True), answered)
+
+    async def action_interrupt(self) -> None:
+        """Stop the reply; else copy what is selected; else say how to leave."""
+        if await self.main_screen.stop_reply():
+            return
+        selected = getattr(self.focused, "selected_text", "") or self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+            self.notify("Copied, if this terminal allows it.", markup=False)
+        else:
+            self.notify("Nothing to stop and nothing selected. Ctrl+q quits.", markup=False)
+
+    def action_help(self) -> None:
+        """Show all keys."""
+        from modeldeck.tui.actions import all_actions
+        from modeldeck.tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(all_actions(self, self.main_screen, self.services.settings.keys)))
+
+    async def run_deck_action(self, action: Action) -> None:
+        """Do what the palette offers; says so when it does not apply now."""
+        if not await self.run_action(action.action, action.node):
+            self.notify(f"{action.title} does not apply now.", severity="warning", markup=False)
+
+    def _leave(self, code: int) -> None:
+        self.exit(code, return_code=code)
+
+    def _report_settings(self) -> None:
+        from modeldeck.tui.actions import all_actions
+
+        settings = self.services.settings
+        if settings.theme not in self.available_themes:
+            self._warn(f"config.toml: theme: {clean_name(settings.theme, 40)} is not a theme; the default is used.")
+        known = {action.id for action in all_actions(self, self.main_screen, {})}
+        for name in settings.keys.keys() - known:
+            self._warn(f"config.toml: keys: {clean_name(name, 60)} is no action; the help lists all of them.")
+
+    def _warn(self, sentence: str) -> None:
+        self.services.log.append(sentence)
+        self.notify(sentence, title="Configuration", severity="warning", timeout=12, markup=False)

@@ -1,0 +1,30 @@
+"""The last look at what goes to the terminal: no control character of a model, a file or an error ever passes.
+
+Cleaning where the text comes in stays the first line; this one alone would shift columns, because the characters it
+replaces had no width.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+
+from modeldeck.backend.text import clean_name
+
+_DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class ControlGuard(LineFilter):
+    """Makes control and bidi characters visible."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Return the line without any control character; untouched where there is none."""
+        if not any(_DANGEROUS.search(segment.text) for segment in segments):
+            return segments
+        return [
+            Segment(clean_name(segment.text, len(segment.text) + 1), segment.style, segment.control)
+            for segment in segments
+        ]

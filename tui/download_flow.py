@@ -1,0 +1,107 @@
+"""From a path or a Hub id typed by hand to a row in the list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modeldeck.backend.errors import BackendError
+from modeldeck.backend.models import ModelInfo, ModelSource
+from modeldeck.backend.protocol import DownloadFinished, DownloadProgress
+from modeldeck.backend.text import clean_name
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+    from textual.worker import Worker
+
+    from modeldeck.tui.screens.add_dialog import HubModel
+    from modeldeck.tui.services import Services
+
+
+class DownloadFlow:
+    """At most one download at a time, in a child of its own.
+
+    ``show`` gets the name and the newest progress, or an empty name when none runs; ``take`` gets the model.
+    """
+
+    def __init__(
+        self,
+        screen: Screen[Any],
+        services: Services,
+        show: Callable[[str, DownloadProgress | None], None],
+        take: Callable[[ModelInfo], None],
+    ) -> None:
+        self._screen = screen
+        self._services = services
+        self._show = show
+        self._take = take
+        self._worker: Worker[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a download runs."""
+        return self._worker is not None and not self._worker.is_finished
+
+    def ask(self) -> None:
+        """Ask for a path or a Hub id."""
+        if self.running:
+            self._say("A download is running. Escape cancels it; then add the next one.", "warning")
+            return
+        from modeldeck.tui.screens.add_dialog import AddDialog
+
+        def answered(answer: ModelInfo | HubModel | None) -> None:
+            if isinstance(answer, ModelInfo):
+                self._take(answer)
+            elif answer is not None:
+                self._worker = self._screen.run_worker(self._download(answer), group="download", exit_on_error=False)
+
+        self._screen.app.push_screen(AddDialog(), answered)
+
+    def cancel(self) -> bool:
+        """End the download; False when none runs."""
+        if self._worker is None or self._worker.is_finished:
+            return False
+        self._worker.cancel()
+        self._say("Download cancelled. What is complete is kept for the next try.")
+        return True
+
+    async def _download(self, wanted: HubModel) -> None:
+        from modeldeck.backend.hub_download import download
+
+        name = clean_name(wanted.repo_id)
+        self._show(name, None)
+        try:
+            async with aclosing(download(wanted.repo_id, wanted.revision, self._services.start_download)) as steps:
+                async for step in steps:
+                    if isinstance(step, DownloadFinished):
+                        model = await asyncio.to_thread(self._read, step)
+                        self._take(model)
+                        self._say(f"{name} is downloaded.")
+                    else:
+                        self._show(name, step)
+        except BackendError as error:
+            self._failed(name, error)
+        finally:
+            self._show("", None)
+
+    def _read(self, finished: DownloadFinished) -> ModelInfo:
+        from modeldeck.backend.catalog.catalog import read_model
+
+        try:
+            return self._services.catalog.find(finished.model_id)
+        except LookupError:
+            return read_model(Path(finished.path), ModelSource.HUB_CACHE)
+
+    def _failed(self, name: str, error: BackendError) -> None:
+        self._services.log.append(f"DOWNLOAD FAILED {name}: {error}")
+        from modeldeck.tui.screens.error_dialog import ErrorDialog
+
+        title = f"{name} was not downloaded"
+        self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=False))
+
+    def _say(self, sentence: str, severity: str = "information") -> None:
+        self._services.log.append(sentence)
+        self._screen.notify(sentence, severity=severity, markup=False)  # type: ignore[arg-type]  # a literal above

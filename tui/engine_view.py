@@ -1,0 +1,48 @@
+"""What the screen shows of the engine, taken from the manager in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modeldeck.backend.models import LoadedModel, ModelStatus
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.marks import short_dtype
+
+if TYPE_CHECKING:
+    from modeldeck.backend.pipeline_manager import PipelineManager
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """The state of the one engine, in words that are safe to draw."""
+
+    status: ModelStatus = ModelStatus.NOT_LOADED
+    model_id: str | None = None
+    model_name: str = ""
+    device: str = ""
+    precision: str = ""
+    """``bf16``, or ``bf16 4bit``."""
+    error: str = ""
+    """Why the state is FAILED, as a sentence."""
+
+    @classmethod
+    def of(cls, manager: PipelineManager, name_of: Callable[[str], str]) -> EngineView:
+        """What the manager says now; ``name_of`` gives the name to a model's id."""
+        request, loaded = manager.request, manager.loaded
+        if manager.status is ModelStatus.NOT_LOADED or request is None:
+            return cls(status=manager.status)
+        return cls(
+            status=manager.status,
+            model_id=request.model_id,
+            model_name=clean_name(name_of(request.model_id)),
+            device=clean_name(loaded.device) if loaded else "",
+            precision=_precision(loaded) if loaded else "",
+            error=clean_name(str(manager.error), 500) if manager.error else "",
+        )
+
+
+def _precision(loaded: LoadedModel) -> str:
+    dtype = short_dtype(loaded.dtype)
+    return clean_name(dtype if loaded.quantization == "none" else f"{dtype} {loaded.quantization}")

@@ -1,0 +1,208 @@
+"""From "the user wants this model" to a load that runs: the questions, the worker, the ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from modeldeck.backend.errors import BackendError, EngineBusy, LoadCancelled, QuantizationUnavailable
+from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.messages import EngineChanged, LoadProgressed
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+    from textual.worker import Worker
+
+    from modeldeck.tui.services import Services
+
+_GB = 10**9
+
+
+class LoadFlow:
+    """Decides what a wish to load or unload means in the state that the manager is in.
+
+    ``find`` gives the model to an id, ``show_chat`` is called when the wanted model is already there.
+    """
+
+    def __init__(
+        self,
+        screen: Screen[Any],
+        services: Services,
+        find: Callable[[str], ModelInfo | None],
+        show_chat: Callable[[], None],
+    ) -> None:
+        self._screen = screen
+        self._manager = services.manager
+        self._settings = services.settings
+        self._log = services.log
+        self._find = find
+        self._show_chat = show_chat
+        self._remembered: dict[str, LoadRequest] = {}
+        self._worker: Worker[None] | None = None
+
+    def name_of(self, model_id: str) -> str:
+        """What people call the model; its id when the list no longer has it."""
+        model = self._find(model_id)
+        return model.name if model is not None else model_id
+
+    def request_for(self, model: ModelInfo) -> LoadRequest:
+        """The options that were used last for this model, or those of the user's settings."""
+        settings = self._settings
+        plain = model.quantization is not None
+        return self._remembered.get(model.id) or LoadRequest(
+            model_id=model.id,
+            path=model.path,
+            device=settings.device,
+            dtype=settings.dtype,
+            quantization=Quantization.NONE if plain else Quantization(settings.quantization),
+            prepared_copy_limit_bytes=int(settings.gguf_copies_gb * _GB),
+        )
+
+    def choose(self, model: ModelInfo) -> None:
+        """Enter on a row: load it, or show what is there already."""
+        current = self._manager.request
+        same = current is not None and current.model_id == model.id
+        if same and self._manager.status is ModelStatus.LOADED:
+            self._show_chat()
+        elif same and self._manager.status is ModelStatus.LOADING:
+            self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
+        elif same and self._manager.status is ModelStatus.FAILED:
+            self.show_error()
+        else:
+            self.start(model, self.request_for(model))
+
+    def options(self, model: ModelInfo) -> None:
+        """Ask how to load the model, then load it."""
+        if self._refuse_broken(model):
+            return
+        from modeldeck.tui.screens.load_dialog import LoadDialog  # Select, which no first frame waits for
+
+        def answered(request: LoadRequest | None) -> None:
+            if request is not None:
+                self.start(model, request)
+
+        self._screen.app.push_screen(LoadDialog(model, self.request_for(model), self._will_end()), answered)
+
+    def start(self, model: ModelInfo, request: LoadRequest) -> None:
+        """Load with these options; asks first when that would end something that runs."""
+        if self._refuse_broken(model):
+            return
+        if self._manager.status in {ModelStatus.LOADING, ModelStatus.UNLOADING} or self._manager.generating:
+            self._confirm_replacing(model, request)
+        else:
+            self._run(request, replace=False)
+
+    def cancel(self) -> bool:
+        """Stop the load; False when none runs."""
+        if self._manager.status is not ModelStatus.LOADING:
+            return False
+        if self._worker is not None and self._worker.is_running:
+            self._worker.cancel()
+        else:
+            self._screen.run_worker(self._manager.cancel_load(), group="cancel", exit_on_error=False)
+        return True
+
+    def unload(self) -> None:
+        """Give the memory back; a reply that runs ends first."""
+        if self._manager.status is ModelStatus.LOADED:
+            self._screen.run_worker(self._unload(), group="engine", exit_on_error=False)
+
+    def show_error(self) -> None:
+        """The sentence, what stands behind it, and another try."""
+        error, request = self._manager.error, self._manager.request
+        if error is None:
+            return
+        from modeldeck.tui.screens.error_dialog import ErrorDialog
+
+        model = self._find(request.model_id) if request is not None else None
+
+        def answered(choice: str | None) -> None:
+            if model is None or request is None:
+                return
+            if choice == "again":
+                self.start(model, request)
+            elif choice == "options":
+                self.options(model)
+
+        title = f"{self.name_of(request.model_id)} failed" if request is not None else "Failed"
+        self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=model is not None), answered)
+
+    def _will_end(self) -> str:
+        """The name of the model that a load would unload first, or empty."""
+        request = self._manager.request
+        if request is None or self._manager.status in {ModelStatus.NOT_LOADED, ModelStatus.FAILED}:
+            return ""
+        return self.name_of(request.model_id)
+
+    def _refuse_broken(self, model: ModelInfo) -> bool:
+        if model.loadable:
+            return False
+        self._say(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.problems[0])}", "warning")
+        return True
+
+    def _confirm_replacing(self, model: ModelInfo, request: LoadRequest) -> None:
+        from modeldeck.tui.screens.confirm import Confirm
+
+        name, ends = clean_name(model.name), clean_name(self._will_end())
+        if self._manager.generating:
+            question = f"{ends} is replying. End the reply, unload it and load {name}?"
+        elif self._manager.status is ModelStatus.LOADING:
+            question = f"{ends} is still loading. Stop that and load {name} instead?"
+        else:
+            question = f"{ends} is still being unloaded. Load {name} as soon as that is done?"
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._run(request, replace=True)
+
+        self._screen.app.push_screen(Confirm("Replace the model", question, f"Load {name}"), answered)
+
+    def _run(self, request: LoadRequest, *, replace: bool) -> None:
+        self._remembered[request.model_id] = request
+        self._worker = self._screen.run_worker(
+            self._load(request, replace=replace), name="load", group="engine", exit_on_error=False
+        )
+
+    async def _load(self, request: LoadRequest, *, replace: bool) -> None:
+        """The thin seam to the manager, which keeps the state; only what needs an answer is handled here."""
+        try:
+            async with aclosing(self._manager.load(request, replace=replace)) as steps:
+                async for step in steps:
+                    self._screen.post_message(LoadProgressed(step))
+        except LoadCancelled:
+            pass  # the user's own wish: another load took its place, or none shall run
+        except EngineBusy as error:
+            self._say(str(error), "warning")
+        except QuantizationUnavailable as error:
+            if self._manager.request == request:  # not when another load has taken its place
+                self._offer_full_precision(request, error)
+        except BackendError as error:
+            self._log.append(f"FAILED {clean_name(self.name_of(request.model_id))}: {clean_name(str(error), 2000)}")
+        finally:
+            self._screen.post_message(EngineChanged())
+
+    def _offer_full_precision(self, request: LoadRequest, error: QuantizationUnavailable) -> None:
+        from modeldeck.tui.screens.confirm import Confirm
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._run(structs.replace(request, quantization=Quantization.NONE), replace=False)
+
+        title = f"{request.quantization.value} cannot be applied"
+        self._screen.app.push_screen(Confirm(title, str(error), "Load in full precision"), answered)
+
+    async def _unload(self) -> None:
+        try:
+            await self._manager.unload()
+        except BackendError as error:
+            self._say(str(error), "error")
+        finally:
+            self._screen.post_message(EngineChanged())
+
+    def _say(self, sentence: str, severity: str = "information") -> None:
+        self._log.append(sentence)
+        self._screen.notify(sentence, severity=severity, markup=False)  # type: ignore[arg-type]  # a literal above

@@ -1,0 +1,31 @@
+"""The marks of the states and the short words of narrow columns."""
+
+from __future__ import annotations
+
+from modeldeck.backend.models import ModelInfo, ModelStatus
+
+_DTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "float8_e4m3fn": "fp8"}
+_MARKS = {
+    ModelStatus.NOT_LOADED: ("○", "o"),
+    ModelStatus.LOADING: ("◐", "~"),
+    ModelStatus.LOADED: ("●", "*"),
+    ModelStatus.UNLOADING: ("◐", "~"),
+    ModelStatus.FAILED: ("✗", "x"),
+}
+BROKEN = "!"
+"""Marks a row that cannot be loaded; the details say why."""
+
+
+def status_mark(status: ModelStatus, ascii_only: bool) -> str:
+    """One character for a state; a word always stands beside it, or its row in the list."""
+    return _MARKS[status][1 if ascii_only else 0]
+
+
+def short_dtype(dtype: str) -> str:
+    """A dtype as it is written in a narrow column: ``bf16``."""
+    return _DTYPES.get(dtype, dtype)
+
+
+def model_type(model: ModelInfo) -> str:
+    """How the weights are stored: the quantization, or else the dtype; ``?`` when unknown."""
+    return model.quantization or (short_dtype(model.dtype) if model.dtype else "?")

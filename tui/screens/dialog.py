@@ -1,0 +1,24 @@
+"""What all dialogs share: escape closes, tab moves, the panes behind stay visible."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result], inherit_bindings=False):
+    """A box in the middle; closed with escape it answers None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="dialog.close", tooltip="Close without doing anything"),
+        Binding("tab", "app.focus_next", "Next", show=False, id="dialog.next", tooltip="To the next field"),
+        Binding("shift+tab", "app.focus_previous", "Back", show=False, id="dialog.back", tooltip="To the field before"),
+    ]
+
+    def action_close(self) -> None:
+        """Answer nothing."""
+        self.dismiss(None)

@@ -1,0 +1,56 @@
+"""All keys, generated from the bindings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from modeldeck.tui.actions import Action
+from modeldeck.tui.screens.dialog import Dialog
+
+_KEYS_WIDTH = 18
+
+
+class HelpScreen(Dialog[None]):
+    """Shows the keys as they are now, the user's own included."""
+
+    AUTO_FOCUS = "VerticalScroll"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,q,f1", "close", "Close", show=False, id="help.close", tooltip="Close the help"),
+        Binding("j,down", "scroll(1)", "Down", show=False, id="help.down", tooltip="Scroll down"),
+        Binding("k,up", "scroll(-1)", "Up", show=False, id="help.up", tooltip="Scroll up"),
+    ]
+
+    def __init__(self, actions: list[Action]) -> None:
+        super().__init__()
+        self._actions = actions
+
+    def compose(self) -> ComposeResult:
+        """The areas, each with its keys."""
+        with Vertical(classes="dialog -large"):
+            yield Static("Keys", classes="dialog-title")
+            with VerticalScroll(id="help-keys"):
+                yield Static(self._table())
+            yield Static("Escape closes. Other keys can be set in config.toml under [keys].", classes="dialog-muted")
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the keys."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def _table(self) -> Content:
+        lines: list[Content] = []
+        areas = dict.fromkeys(action.area for action in self._actions)
+        for area in areas:
+            lines += [Content.styled(area, "bold $text-accent")]
+            for action in self._actions:
+                if action.area == area:
+                    keys = ", ".join(dict.fromkeys(action.keys))
+                    lines.append(Content.assemble((f"  {keys:<{_KEYS_WIDTH}} ", "bold"), action.tooltip))
+            lines.append(Content(""))
+        return Content("\n").join(lines)

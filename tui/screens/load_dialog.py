@@ -1,0 +1,125 @@
+"""How a model shall be loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, Checkbox, Select, Static
+
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.format import parameters, size
+from modeldeck.tui.marks import model_type, short_dtype
+from modeldeck.tui.screens.dialog import Dialog
+
+_DTYPES = ("auto", "float32", "float16", "bfloat16")
+_QUANTIZATIONS = (
+    ("none", Quantization.NONE),
+    ("8bit (bitsandbytes)", Quantization.INT8),
+    ("4bit (bitsandbytes nf4)", Quantization.NF4),
+)
+
+
+class LoadDialog(Dialog[LoadRequest]):
+    """Answers the options to load with, or None."""
+
+    AUTO_FOCUS = "#load"
+
+    def __init__(self, model: ModelInfo, request: LoadRequest, unloads: str) -> None:
+        super().__init__()
+        self._model = model
+        self._request = request
+        self._unloads = unloads
+        """The name of the model that makes room first, or empty."""
+
+    def compose(self) -> ComposeResult:
+        """What the model is, what can be chosen for it, and what will happen."""
+        model, request = self._model, self._request
+        facts = (
+            f"{parameters(model.parameters)} parameters · {clean_name(model_type(model))} · {size(model.size_bytes)}"
+        )
+        with Vertical(classes="dialog", id="load-dialog"):
+            yield Static(Content(f"Load {clean_name(model.name)}"), classes="dialog-title")
+            yield Static(Content(f"{clean_name(model.path)}\n{facts}"), classes="dialog-muted", id="facts")
+            devices = dict.fromkeys(["auto", request.device])
+            yield from _field("Device", _select("device", [(name, name) for name in devices], request.device))
+            stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
+            dtypes = [(stored if name == "auto" else name, name) for name in _DTYPES]
+            yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
+            yield from _field("Quantization", self._quantization())
+            if model.needs_remote_code:
+                yield Checkbox(
+                    "Run the code that comes with this model (it can do anything that you can)",
+                    value=request.trust_remote_code,
+                    compact=True,
+                    id="remote-code",
+                )
+            plan = f"Unload {clean_name(self._unloads)}, then load." if self._unloads else "Nothing else is loaded."
+            yield Static(Content(plan), classes="dialog-muted", id="plan")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Load", variant="primary", id="load", compact=True)
+                yield Button("Cancel", id="cancel", compact=True)
+
+    def on_mount(self) -> None:
+        """The devices are asked for in a thread: a driver may take its time."""
+        self._fill_devices()
+
+    @work
+    async def _fill_devices(self) -> None:
+        found = await asyncio.to_thread(_devices)
+        field: Select[str] = self.query_one("#device", Select)
+        chosen = str(field.value)
+        names = dict.fromkeys([*found, chosen])
+        field.set_options((clean_name(name), name) for name in names)
+        field.value = chosen
+
+    def _quantization(self) -> Select[Quantization] | Static:
+        model = self._model
+        if model.format is ModelFormat.GGUF:
+            kind = clean_name(model.quantization or "GGUF", 20)
+            return Static(Content(f"stored as {kind}; loaded in full"), classes="field-value", id="stored")
+        if model.quantization:
+            kind = clean_name(model.quantization, 20)
+            return Static(Content(f"stored as {kind}, which is kept"), classes="field-value", id="stored")
+        return _select("quantization", _QUANTIZATIONS, self._request.quantization)
+
+    @on(Button.Pressed, "#cancel")
+    def _cancel(self) -> None:
+        self.dismiss(None)
+
+    @on(Button.Pressed, "#load")
+    def _load(self) -> None:
+        quantization = self.query("#quantization").results(Select)
+        remote_code = self.query("#remote-code").results(Checkbox)
+        self.dismiss(
+            LoadRequest(
+                model_id=self._model.id,
+                path=self._model.path,
+                device=str(self.query_one("#device", Select).value),
+                dtype=str(self.query_one("#dtype", Select).value),
+                quantization=next((Quantization(field.value) for field in quantization), Quantization.NONE),
+                trust_remote_code=any(field.value for field in remote_code),
+                prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
+            )
+        )
+
+
+def _field(label: str, value: Select[str] | Select[Quantization] | Static) -> ComposeResult:
+    with Horizontal(classes="field"):
+        yield Static(label, classes="field-label")
+        yield value
+
+
+def _select[Value](name: str, options: Iterable[tuple[str, Value]], value: Value) -> Select[Value]:
+    return Select(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
+
+
+def _devices() -> tuple[str, ...]:
+    from modeldeck.backend.memory import available_devices
+
+    return available_devices()

@@ -1,0 +1,148 @@
+"""The deck itself: passes the state down to the panes and their wishes on to the flows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+
+from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.tui.download_flow import DownloadFlow
+from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.load_flow import LoadFlow
+from modeldeck.tui.messages import EngineChanged, LoadProgressed
+from modeldeck.tui.screens.panes import PanesScreen
+from modeldeck.tui.widgets.model_browser import ModelBrowser
+from modeldeck.tui.widgets.model_list import ModelList
+from modeldeck.tui.widgets.pane_bar import PaneBar
+
+if TYPE_CHECKING:
+    from modeldeck.backend.protocol import DownloadProgress
+    from modeldeck.tui.services import Services
+
+
+class MainScreen(PanesScreen):
+    """Everything that can be done from the panes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
+    ]
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
+        self.downloads = DownloadFlow(self, services, self._show_download, self._take_model)
+
+    def on_mount(self) -> None:
+        """The other panes follow once the first frame is out."""
+        self.services.manager.on_change = lambda: self.post_message(EngineChanged())
+        self.watch(self.browser, "counts", self._show_counts, init=False)
+        self.call_after_refresh(self._after_first_frame)
+
+    async def _after_first_frame(self) -> None:
+        self.browser.search()
+        await self.mount_other_panes()
+        self._engine_changed()
+        for problem in self.services.problems:
+            self.services.log.append(str(problem))
+            self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
+        self.run_worker(self.services.manager.warm(), group="spare", exit_on_error=False)
+
+    def action_load_options(self) -> None:
+        """Ask how to load the highlighted model."""
+        if (model := self.browser.highlighted) is not None:
+            self.loads.options(model)
+
+    def action_unload(self) -> None:
+        """Unload the model."""
+        self.loads.unload()
+
+    def action_error(self) -> None:
+        """Show what went wrong."""
+        self.loads.show_error()
+
+    def action_add(self) -> None:
+        """Take a path or a Hub id."""
+        self.downloads.ask()
+
+    def action_configure(self) -> None:
+        """Edit the generation settings: of the loaded model, else of the highlighted one."""
+        from modeldeck.tui.screens.generation_editor import GenerationEditor  # after the first frame
+
+        highlighted = self.browser.highlighted
+        if self.loaded is not None:
+            model_id, name = self.loaded.model_id, self.loads.name_of(self.loaded.model_id)
+        else:
+            model_id, name = (highlighted.id, highlighted.name) if highlighted is not None else (None, None)
+
+        def closed(saved: bool | None) -> None:
+            if saved and self.right is not None:
+                self.right.refresh_settings()
+
+        self.app.push_screen(GenerationEditor(self.services.generation, model_id, name), closed)
+
+    async def action_cancel(self) -> None:
+        """Do the first that applies: clear the filter, stop the reply, the load, the download; else to the models."""
+        if self.pane == "models" and self.browser.clear_filter():
+            return
+        if await self.stop_reply() or self.loads.cancel() or self.downloads.cancel():
+            return
+        self.go("models")
+
+    async def stop_reply(self) -> bool:
+        """End the reply that runs; False when none does."""
+        return self.right is not None and await self.right.stop_reply()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The footer offers only what would do something."""
+        status = self.services.manager.status
+        if action == "unload":
+            return status is ModelStatus.LOADED
+        if action == "error":
+            return status is ModelStatus.FAILED
+        if action == "cancel":
+            busy = status is ModelStatus.LOADING or self.services.manager.generating or self.downloads.running
+            return busy or self.pane != "models" or self.browser.filtering
+        return True
+
+    @on(ModelBrowser.LoadRequested)
+    def _load(self, message: ModelBrowser.LoadRequested) -> None:
+        self.loads.choose(message.model)
+
+    @on(ModelList.Highlighted)
+    def _highlight(self, message: ModelList.Highlighted) -> None:
+        if self.right is not None:
+            self.right.highlighted = message.model
+
+    @on(EngineChanged)
+    def _engine_changed(self) -> None:
+        manager = self.services.manager
+        self.loaded = manager.loaded
+        self.engine = EngineView.of(manager, self.loads.name_of)
+        self.model_name = self.engine.model_name
+        self.browser.active_id = self.engine.model_id
+        self.browser.active_status = self.engine.status
+        if self.status is not None:
+            self.status.progress = manager.progress
+
+    @on(LoadProgressed)
+    def _show_progress(self, message: LoadProgressed) -> None:
+        if self.status is not None and self.engine.status is ModelStatus.LOADING:
+            self.status.progress = message.progress
+
+    def _show_download(self, name: str, progress: DownloadProgress | None) -> None:
+        if self.status is not None:
+            self.status.download_name = name
+            self.status.download = progress
+        self.refresh_bindings()
+
+    def _take_model(self, model: ModelInfo) -> None:
+        self.browser.add(model)
+        self.go("models")
+
+    def _show_counts(self, counts: str) -> None:
+        self.query_one(PaneBar).counts = counts
+
+    def _find(self, model_id: str) -> ModelInfo | None:
+        return self.browser.shelf.get(model_id)

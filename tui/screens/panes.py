@@ -1,0 +1,139 @@
+"""Which panes show, where they stand, and which one has the keys."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from modeldeck.backend.models import LoadedModel
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.widgets.model_browser import ModelBrowser
+from modeldeck.tui.widgets.pane_bar import PANES, PaneBar
+
+if TYPE_CHECKING:
+    from modeldeck.tui.services import Services
+    from modeldeck.tui.widgets.right_side import RightSide
+    from modeldeck.tui.widgets.status_bar import StatusBar
+
+WIDE = 100
+"""Columns from which both sides show at once."""
+LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+"""Columns and lines below which there is no room for anything."""
+_MOST_FOR_MODELS = 70
+"""Columns; a wider list would only be emptier."""
+
+
+class PanesScreen(Screen[None], inherit_bindings=False):
+    """Two sides in a wide window, one pane at a time in a narrow one; the same keys move between them in both."""
+
+    AUTO_FOCUS = "#models"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "next_pane(1)", "Panes", id="pane.next", tooltip="To the next pane"),
+        Binding("shift+tab", "next_pane(-1)", "Pane back", show=False, id="pane.previous", tooltip="One pane back"),
+    ]
+
+    engine: reactive[EngineView] = reactive(EngineView(), bindings=True)
+    """The state of the engine; the keys in the footer depend on it."""
+    loaded: reactive[LoadedModel | None] = reactive(None)
+    model_name: reactive[str] = reactive("")
+    pane: reactive[str] = reactive("models", bindings=True)
+    """The pane that has the keys."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self.services = services
+        self.right: RightSide | None = None
+        """The right side; None until the first frame is out."""
+        self.status: StatusBar | None = None
+        self._right_pane = "chat"
+
+    def compose(self) -> ComposeResult:
+        """What the first frame needs, and nothing else."""
+        yield PaneBar(clean_name(socket.gethostname(), 40)).data_bind(PanesScreen.pane)
+        with Horizontal(id="panes"):
+            yield ModelBrowser(self.services.catalog, ascii_only=self.services.settings.ascii, id="browser")
+        yield Footer()
+        least = f"modeldeck needs a window of at least {LEAST_WIDTH} by {LEAST_HEIGHT}."
+        yield Static(least, id="too-small", markup=False)
+
+    @property
+    def browser(self) -> ModelBrowser:
+        """The pane with the models."""
+        return self.query_one(ModelBrowser)
+
+    async def mount_other_panes(self) -> None:
+        """Everything that the first frame does not wait for, its imports included."""
+        from modeldeck.tui.widgets.right_side import RightSide
+        from modeldeck.tui.widgets.status_bar import StatusBar
+
+        services = self.services
+        right = RightSide(services, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
+        status = StatusBar(lambda: services.manager.engine_pids, ascii_only=services.settings.ascii)
+        status.data_bind(PanesScreen.engine)
+        with self.app.batch_update():
+            await self.query_one("#panes").mount(right)
+            await self.mount(status, before=self.query_one(Footer))
+        self.right, self.status = right, status
+        right.highlighted = self.browser.highlighted
+        self._lay_out()
+        if self.pane != "models":  # it was asked for before it was there
+            right.focus_pane()
+
+    def go(self, pane: str) -> None:
+        """Show a pane and give it the keys."""
+        self.pane = pane
+        if pane == "models":
+            self.browser.model_list.focus()
+        elif self.right is not None:
+            self.right.focus_pane()
+
+    def action_next_pane(self, step: int) -> None:
+        """Go round the panes."""
+        names = list(PANES)
+        self.go(names[(names.index(self.pane) + step) % len(names)])
+
+    def watch_pane(self) -> None:
+        """Show the pane that has the keys."""
+        if self.pane != "models":
+            self._right_pane = self.pane
+        self._lay_out()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """One pane or two, or no room at all."""
+        self._lay_out()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The mouse moves the focus too."""
+        if self.right is not None:
+            inside = self.right in event.widget.ancestors
+            self.pane = self.right.pane if inside else "models"
+
+    @on(PaneBar.Chosen)
+    def _choose_pane(self, message: PaneBar.Chosen) -> None:
+        self.go(message.pane)
+
+    def _lay_out(self) -> None:
+        if not self.is_mounted:
+            return
+        width, height = self.app.size
+        wide = width >= WIDE
+        self.set_class(wide, "-wide")
+        self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-too-small")
+        bar = self.query_one(PaneBar)
+        bar.split = min(_MOST_FOR_MODELS, width * 2 // 5) if wide else 0
+        bar.right_pane = self._right_pane
+        self.browser.styles.width = bar.split if wide else "1fr"
+        self.browser.display = wide or self.pane == "models"
+        if self.right is not None:
+            self.right.display = wide or self.pane != "models"
+            self.right.pane = self._right_pane

@@ -1,0 +1,74 @@
+"""The composition root's work: everything is built here, once, and passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modeldeck.backend.catalog.catalog import Catalog
+    from modeldeck.backend.gguf_copies import GgufCopies
+    from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
+    from modeldeck.config.paths import Paths
+    from modeldeck.config.settings import Settings
+    from modeldeck.config.store import ConfigProblem, GenerationStore
+    from modeldeck.tui.log_buffer import EngineLogBuffer
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the screens work with."""
+
+    paths: Paths
+    settings: Settings
+    problems: tuple[ConfigProblem, ...]
+    """What is wrong with the files of the user; the app starts all the same and says so."""
+    generation: GenerationStore
+    manager: PipelineManager
+    catalog: Catalog
+    log: EngineLogBuffer
+    start_download: EngineStarter
+    """Starts the child that one download runs in."""
+    gguf_copies: GgufCopies
+    """The prepared copies of GGUF models."""
+
+
+def build_services(
+    paths: Paths,
+    *,
+    start_engine: EngineStarter | None = None,
+    start_download: EngineStarter | None = None,
+) -> Services:
+    """Read the user's files and build everything; starts no process and imports nothing heavy.
+
+    ``start_engine`` and ``start_download`` replace the real children, which tests do.
+    """
+    from modeldeck.backend.catalog.catalog import Catalog
+    from modeldeck.backend.embedded import embedded_downloader, embedded_engine
+    from modeldeck.backend.gguf_copies import GgufCopies
+    from modeldeck.backend.pipeline_manager import PipelineManager
+    from modeldeck.config.store import GenerationStore, load_settings
+    from modeldeck.tui.log_buffer import EngineLogBuffer
+
+    settings, problems = load_settings(paths.config_file)
+    generation = GenerationStore(paths.generation_file)
+    generation_problems = generation.load()
+    log = EngineLogBuffer()
+    folders = paths.model_folders or tuple(Path(folder).expanduser() for folder in settings.model_folders)
+    manager = PipelineManager(
+        start_engine or embedded_engine(settings, paths, log.append),
+        keep_spare=settings.spare_engine,
+        stall_seconds=settings.stall_seconds,
+    )
+    return Services(
+        paths=paths,
+        settings=settings,
+        problems=(*problems, *generation_problems),
+        generation=generation,
+        manager=manager,
+        catalog=Catalog(folders, paths.hub_cache),
+        log=log,
+        start_download=start_download or embedded_downloader(settings, paths, log.append),
+        gguf_copies=GgufCopies(paths.gguf_copies),
+    )

@@ -1,0 +1,248 @@
+"""The pane with the models: it looks for them, filters them and says which one the user wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Static
+from textual.worker import get_current_worker
+
+from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.deck_keys import DECK_KEYS
+from modeldeck.tui.shelf import ModelShelf
+from modeldeck.tui.widgets.model_list import ModelList
+
+if TYPE_CHECKING:
+    from modeldeck.backend.catalog.catalog import Catalog
+
+_BATCH_SECONDS = 0.1
+"""How long found models are gathered before they are shown together."""
+
+
+class ModelFilter(Input):
+    """Words that a model must have; what is typed takes effect at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Clear", id="filter.clear", tooltip="Clear the filter; once more leaves it"),
+        Binding("enter,down", "to_list", "To the list", id="filter.list", tooltip="Go to the models that are left"),
+    ]
+
+    class Left(Message):
+        """The user is done with the filter."""
+
+        def __init__(self, *, keep: bool) -> None:
+            super().__init__()
+            self.keep = keep
+            """Whether the words stay in force."""
+
+    def action_leave(self) -> None:
+        """Clear the words, or leave when there are none."""
+        if self.value:
+            self.value = ""
+        else:
+            self.post_message(self.Left(keep=False))
+
+    def action_to_list(self) -> None:
+        """Go to the list; never loads."""
+        self.post_message(self.Left(keep=True))
+
+
+class ModelBrowser(Vertical):
+    """The models of this machine, found in a thread and filtered as the user types."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "load", "Load", id="model.load", tooltip="Load the highlighted model"),
+        Binding("slash", "filter", "Filter", id="models.filter", tooltip="Filter by name, architecture or type"),
+        Binding("r", "rescan", "Rescan", show=False, id="models.rescan", tooltip="Look for models again"),
+        *DECK_KEYS,
+    ]
+
+    active_id: reactive[str | None] = reactive(None)
+    """The model that the engine holds, loads or failed with; its row is marked."""
+    active_status: reactive[ModelStatus] = reactive(ModelStatus.NOT_LOADED)
+    counts: reactive[str] = reactive("")
+    """``12 of 143``, for the title of the pane."""
+
+    @dataclass
+    class LoadRequested(Message):
+        """The user asked for this model to be loaded."""
+
+        model: ModelInfo
+
+    @dataclass
+    class Found(Message):
+        """The thread that looks for models found some."""
+
+        models: list[ModelInfo]
+        search: int
+
+    @dataclass
+    class Searched(Message):
+        """The thread that looks for models has seen everything."""
+
+        search: int
+
+    def __init__(self, catalog: Catalog, *, ascii_only: bool = False, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._catalog = catalog
+        self._ascii = ascii_only
+        self.shelf = ModelShelf()
+        self._search_number = 0
+        self.searching = False
+
+    def compose(self) -> ComposeResult:
+        """The filter shows when it is used, the hint when there is nothing to list."""
+        yield ModelFilter(placeholder="words of a name, architecture or type", compact=True, id="filter")
+        models = ModelList(ascii_only=self._ascii, id="models")
+        yield models.data_bind(ModelBrowser.active_id, ModelBrowser.active_status)
+        yield Static(id="empty", markup=False)
+
+    @property
+    def model_list(self) -> ModelList:
+        """The list, for who moves the focus."""
+        return self.query_one(ModelList)
+
+    @property
+    def highlighted(self) -> ModelInfo | None:
+        """The model under the cursor."""
+        return self.model_list.highlighted
+
+    @property
+    def filtering(self) -> bool:
+        """Whether the filter is open."""
+        return bool(self.query_one(ModelFilter).display)
+
+    def search(self) -> None:
+        """Look for models again; what is shown stays until everything was seen."""
+        self._search_number += 1
+        self.searching = True
+        self.shelf.begin()
+        self._tell()
+        self._search(self._search_number)
+
+    @work(thread=True, exclusive=True, group="search")
+    def _search(self, number: int) -> None:
+        worker = get_current_worker()
+        for batch in _batches(self._catalog.scan(lambda: worker.is_cancelled)):
+            if worker.is_cancelled:
+                return
+            self.post_message(self.Found(batch, number))
+        self.post_message(self.Searched(number))
+
+    @on(Found)
+    def _take(self, message: Found) -> None:
+        message.stop()
+        if message.search == self._search_number:
+            self.model_list.append(self.shelf.take(message.models))
+            self._tell()
+
+    @on(Searched)
+    def _finish(self, message: Searched) -> None:
+        message.stop()
+        if message.search == self._search_number:
+            self.searching = False
+            self.shelf.finish()
+            self._show()
+
+    def add(self, model: ModelInfo) -> None:
+        """Take in a model that lies elsewhere, and highlight it."""
+        self.shelf.add(model)
+        self.clear_filter()
+        self._show()
+        self.model_list.select(model.id)
+
+    def clear_filter(self) -> bool:
+        """Show all models again; False when nothing was filtered."""
+        field = self.query_one(ModelFilter)
+        used = field.display
+        field.display = False
+        field.value = ""
+        self.shelf.filter("")
+        if used:
+            self._show()
+            self.model_list.focus()
+        return used
+
+    def action_load(self) -> None:
+        """Ask for the highlighted model."""
+        if (model := self.highlighted) is not None:
+            self.post_message(self.LoadRequested(model))
+
+    @on(ModelList.Chosen)
+    def _load_chosen(self, message: ModelList.Chosen) -> None:
+        message.stop()
+        self.post_message(self.LoadRequested(message.model))
+
+    def action_rescan(self) -> None:
+        """Look for models again."""
+        self.search()
+
+    def action_filter(self) -> None:
+        """Open the filter."""
+        field = self.query_one(ModelFilter)
+        field.display = True
+        field.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter(self, message: Input.Changed) -> None:
+        message.stop()
+        self.shelf.filter(message.value)
+        self._show()
+
+    @on(ModelFilter.Left)
+    def _leave_filter(self, message: ModelFilter.Left) -> None:
+        message.stop()
+        if message.keep and self.query_one(ModelFilter).value:
+            self.model_list.focus()
+        else:
+            self.clear_filter()
+
+    def _show(self) -> None:
+        self.model_list.show(self.shelf.visible())
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say how many there are, and what to do when there is nothing."""
+        shown, known = self.model_list.row_count, len(self.shelf)
+        self.counts = (f"{shown} of {known}" if shown != known else f"{known}") + (" ..." if self.searching else "")
+        empty = self.query_one("#empty", Static)
+        empty.display = shown == 0
+        if shown == 0:
+            empty.update(self._hint(known))
+
+    def _hint(self, known: int) -> Content:
+        if self.searching and not known:
+            return Content("Looking for models ...")
+        if known:
+            return Content(f"None of the {known} models has all of these words. Escape shows them all.")
+        looked = ", ".join(clean_name(place) for place in self._catalog.looked_in()) or "no folder"
+        return Content(
+            f"No models found. Looked in {looked}.\n\n"
+            "Put a model folder or a .gguf file there and press r, set model_folders in config.toml,"
+            " or press a and type a path or a Hub id."
+        )
+
+
+def _batches(models: Iterable[ModelInfo]) -> Iterator[list[ModelInfo]]:
+    """Gather models, so that the list is drawn a few times a second and not once for each."""
+    batch: list[ModelInfo] = []
+    due = monotonic() + _BATCH_SECONDS / 5  # the first ones soon
+    for model in models:
+        batch.append(model)
+        if monotonic() >= due:
+            yield batch
+            batch = []
+            due = monotonic() + _BATCH_SECONDS
+    if batch:
+        yield batch

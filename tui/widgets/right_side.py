@@ -1,0 +1,67 @@
+"""The side with the conversation, the details and the log; one of them shows at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.reactive import reactive
+
+from modeldeck.backend.models import LoadedModel, ModelInfo
+from modeldeck.tui.widgets.chat_panel import ChatPanel
+from modeldeck.tui.widgets.details_view import DetailsView
+from modeldeck.tui.widgets.log_view import LogView
+
+if TYPE_CHECKING:
+    from modeldeck.tui.services import Services
+
+
+class RightSide(Vertical):
+    """Chat, details and log."""
+
+    pane: reactive[str] = reactive("chat")
+    """Which one shows."""
+    loaded: reactive[LoadedModel | None] = reactive(None)
+    model_name: reactive[str] = reactive("")
+    highlighted: reactive[ModelInfo | None] = reactive(None)
+
+    def __init__(self, services: Services, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self._services = services
+
+    def compose(self) -> ComposeResult:
+        """All three are there from the start, so that each keeps what it has."""
+        with Vertical(id="chat"):
+            panel = ChatPanel(self._services.manager, self._services.generation)
+            yield panel.data_bind(RightSide.loaded, RightSide.model_name)
+        with Vertical(id="details"):
+            yield DetailsView(self._services.gguf_copies).data_bind(model=RightSide.highlighted)
+        with Vertical(id="log"):
+            yield LogView(self._services.log)
+
+    def watch_pane(self) -> None:
+        """Show the one."""
+        for child in self.children:
+            child.display = child.id == self.pane
+
+    def on_mount(self) -> None:
+        """Only one shows from the start."""
+        self.watch_pane()
+
+    def focus_pane(self) -> None:
+        """Give the keys to the pane that shows."""
+        if self.pane == "chat":
+            self.query_one(ChatPanel).focus_prompt()
+        elif self.pane == "details":
+            self.query_one(DetailsView).focus()
+        else:
+            self.query_one(LogView).focus()
+
+    async def stop_reply(self) -> bool:
+        """End the reply that runs; False when none does."""
+        return await self.query_one(ChatPanel).stop_reply()
+
+    def refresh_settings(self) -> None:
+        """The generation settings were saved."""
+        self.query_one(ChatPanel).refresh_settings()
