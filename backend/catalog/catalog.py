@@ -80,10 +80,11 @@ class Catalog:
         except (RuntimeError, ValueError, OSError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
             raise ModelNotFound(f"{clean_name(text)} cannot be read: {why}.") from error
+        starter = find_starter() if self._starter else None
         listed: Iterator[ModelInfo] = iter(())
         if is_within(real, (os.path.realpath(self._hub_cache),)):
             listed = scan_hub_cache(str(self._hub_cache), _never)
-        elif self._starter and is_within(real, (find_starter() or "//",)):
+        elif starter is not None and is_within(real, (starter,)):
             listed = scan_starter()
         for row in listed:
             if is_within(row.path, (real,)):
