@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -109,7 +108,7 @@ class CopyWriter:
             folder = work.copies.publish(draft, work.gguf)
             self._log(f"A prepared copy of {work.gguf.name} was written to {folder}; the next load will be quick.")
         except Exception as error:  # noqa: BLE001  # the last handler of this thread: the model is loaded and stays so
-            shutil.rmtree(draft, ignore_errors=True)
+            work.copies.discard(draft)
             self._log(f"The prepared copy of {work.gguf.name} could not be written: {first_line(error)}")
 
     def _steps(self, draft: Path) -> Iterator[None]:
