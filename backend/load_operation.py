@@ -39,7 +39,8 @@ async def load_in(
         try:
             await engine.send(Load(stream.request_id, request))
         except ProtocolError as error:
-            raise LoadError("The request is too long to be sent to the engine.", str(error)) from error
+            message = "The model's path cannot be sent to the engine; rename its folder to plain characters."
+            raise LoadError(message, str(error)) from error
         while True:
             try:
                 event = await watch.wait(stream.next)

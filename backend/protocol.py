@@ -185,8 +185,11 @@ _events: msgspec.json.Decoder[EngineEvent] = msgspec.json.Decoder(EngineEvent)
 
 
 def encode(message: Request | EngineEvent) -> bytes:
-    """One line, newline included. Raises ProtocolError when it would be longer than ``MAX_LINE``."""
-    line = _encoder.encode(message) + b"\n"
+    """One line, newline included. Raises ProtocolError when it would be longer than ``MAX_LINE`` or is not text."""
+    try:
+        line = _encoder.encode(message) + b"\n"
+    except UnicodeEncodeError as error:  # a path that is not UTF-8, as os.fsdecode gives it
+        raise ProtocolError(f"not text: {error}") from error
     if len(line) > MAX_LINE:
         raise ProtocolError(f"a message of {len(line)} bytes is over the limit of {MAX_LINE}")
     return line

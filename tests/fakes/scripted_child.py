@@ -146,7 +146,7 @@ class _Engine:
         self.send(EngineLog("info", rest))
 
     def say_stderr(self, rest: str) -> None:
-        os.write(2, rest.replace("\\n", "\n").encode() + b"\n")
+        os.write(2, rest.replace("\\n", "\n").replace("\\r", "\r").encode() + b"\n")
 
     def say_stdout(self, rest: str) -> None:
         self.send_line(rest.encode() + b"\n")

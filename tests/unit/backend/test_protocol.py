@@ -1,0 +1,179 @@
+"""The lines between the processes: everything that is sent is understood, everything else is refused (F15, S16)."""
+
+from __future__ import annotations
+
+import os
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeldeck.backend.models import (
+    ChatMessage,
+    FinishReason,
+    GenerationStats,
+    LoadedModel,
+    LoadRequest,
+    LoadStage,
+    Quantization,
+)
+from modeldeck.backend.protocol import (
+    MAX_LINE,
+    Download,
+    DownloadFailed,
+    DownloadFinished,
+    DownloadProgress,
+    EngineEvent,
+    EngineLog,
+    EngineReady,
+    EngineStarted,
+    Generate,
+    GenerationFailed,
+    GenerationFinished,
+    Load,
+    LoadFailed,
+    LoadFinished,
+    LoadProgress,
+    ProtocolError,
+    Request,
+    Shutdown,
+    Stop,
+    TokensGenerated,
+    decode_event,
+    decode_request,
+    encode,
+)
+from modeldeck.config.generation import BUILT_IN, GenerationSettings
+
+_ids = st.integers(0, 2**31)
+_numbers = st.integers(0, 2**53)
+_text = st.text()
+_seconds = st.floats(0, 1e9)
+_load_requests = st.builds(
+    LoadRequest, model_id=_text, path=_text, quantization=st.sampled_from(Quantization), trust_remote_code=st.booleans()
+)
+_loaded = st.builds(
+    LoadedModel,
+    model_id=_text,
+    device=_text,
+    dtype=_text,
+    quantization=_text,
+    context_length=st.none() | _numbers,
+    weight_bytes=_numbers,
+    parameters=_numbers,
+    has_chat_template=st.booleans(),
+    seconds=_seconds,
+    notes=st.lists(_text, max_size=3).map(tuple),
+)
+_stats = st.builds(
+    GenerationStats,
+    prompt_tokens=_numbers,
+    new_tokens=_numbers,
+    first_token_seconds=_seconds,
+    seconds=_seconds,
+    finish_reason=st.sampled_from(FinishReason),
+)
+_settings = st.sampled_from([BUILT_IN, GenerationSettings(), GenerationSettings(stop=("\n\n", "stop"), seed=2**62)])
+_messages = st.lists(st.builds(ChatMessage, _text, _text), max_size=3).map(tuple)
+_kinds = st.sampled_from(["load", "memory", "unsupported", "quantization", "remote_code"])
+
+REQUESTS = {
+    Load: st.builds(Load, _ids, _load_requests),
+    Generate: st.builds(Generate, _ids, _messages, _settings),
+    Stop: st.builds(Stop, _ids),
+    Download: st.builds(Download, _ids, _text, st.none() | _text),
+    Shutdown: st.builds(Shutdown),
+}
+EVENTS = {
+    EngineStarted: st.builds(EngineStarted, _ids, _ids),
+    EngineReady: st.builds(EngineReady, st.dictionaries(_text, _text, max_size=3)),
+    LoadProgress: st.builds(LoadProgress, _ids, st.sampled_from(LoadStage), _numbers, _numbers),
+    LoadFinished: st.builds(LoadFinished, _ids, _loaded),
+    LoadFailed: st.builds(LoadFailed, _ids, _kinds, _text, _text),
+    TokensGenerated: st.builds(TokensGenerated, _ids, _text, _numbers),
+    GenerationFinished: st.builds(GenerationFinished, _ids, _stats),
+    GenerationFailed: st.builds(GenerationFailed, _ids, _text, _text),
+    DownloadProgress: st.builds(DownloadProgress, _ids, _numbers, _numbers, _text),
+    DownloadFinished: st.builds(DownloadFinished, _ids, _text, _text),
+    DownloadFailed: st.builds(DownloadFailed, _ids, _text, _text),
+    EngineLog: st.builds(EngineLog, st.sampled_from(["info", "warning", "error"]), _text),
+}
+
+
+def test_every_message_of_the_unions_is_tested_here() -> None:
+    assert set(REQUESTS) == set(get_args(Request))
+    assert set(EVENTS) == set(get_args(EngineEvent))
+
+
+@given(st.one_of(*REQUESTS.values()))
+def test_a_request_arrives_as_it_was_sent(request: Request) -> None:
+    line = encode(request)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode_request(line) == request
+
+
+@given(st.one_of(*EVENTS.values()))
+def test_an_event_arrives_as_it_was_sent(event: EngineEvent) -> None:
+    line = encode(event)
+    assert line.count(b"\n") == 1
+    assert decode_event(line) == event
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_message_are_a_protocol_error_and_nothing_else(line: bytes) -> None:
+    for decode in (decode_event, decode_request):
+        with pytest.raises(ProtocolError):
+            decode(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"null\n",
+        b"[]\n",
+        b'{"type":"no such kind"}\n',
+        b'{"type":"tokens","request_id":1,"text":"a"}\n',
+        b'{"type":"tokens","request_id":"1","text":"a","new_tokens":1}\n',
+        b'{"type":"started","protocol_version":1,"pid":1',
+        b"[" * 100_000,
+        b'{"type":"log","level":"fatal","text":""}\n',
+        b'{"type":"log","level":"info","text":"\xff"}\n',
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "null",
+        "list",
+        "unknown kind",
+        "missing",
+        "wrong type",
+        "partial",
+        "deep",
+        "level",
+        "utf-8",
+    ],
+)
+def test_f15_a_hostile_line_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_event(line)
+
+
+def test_a_line_of_a_megabyte_is_fine_and_one_over_the_limit_is_refused_before_it_is_sent() -> None:
+    assert decode_event(encode(TokensGenerated(1, "x" * 2**20, 1)))
+    with pytest.raises(ProtocolError, match="over the limit"):
+        encode(TokensGenerated(1, "x" * MAX_LINE, 1))
+
+
+def test_a_path_that_is_not_utf8_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(ProtocolError, match="not text"):
+        encode(Load(1, LoadRequest(model_id="a", path=os.fsdecode(b"/models/\xff"))))
+
+
+def test_progress_has_a_fraction_only_while_the_total_is_known() -> None:
+    assert LoadProgress(1, LoadStage.READING_WEIGHTS, 1, 4).fraction == 0.25
+    assert LoadProgress(1, LoadStage.READING_WEIGHTS, 9, 4).fraction == 1.0
+    assert LoadProgress(1, LoadStage.STARTING).fraction is None
