@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from time import monotonic
 
 from modeldeck.backend.engine_client import EngineClient
@@ -61,8 +60,7 @@ class SpareEngine:
         self._wanted = False
         if self._starting is not None:
             self._starting.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._starting
+            await asyncio.wait({self._starting})
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.kill()

@@ -36,6 +36,11 @@ async def managing(
         assert manager.engine_pids == ()
 
 
+def status_of(manager: PipelineManager) -> ModelStatus:
+    """The status now; a call, so that the type checker does not take it for what it was before."""
+    return manager.status
+
+
 async def load(manager: PipelineManager, name: str = "org/model", *, replace: bool = False) -> list[LoadProgress]:
     """Load to the end; returns the progress."""
     async with aclosing(manager.load(a_request(name), replace=replace)) as steps:
@@ -64,7 +69,7 @@ def children(pid: int | None = None) -> list[int]:
 def is_alive(pid: int) -> bool:
     """Whether the process still runs; a zombie that nobody reaps does not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -11,7 +11,7 @@ import pytest
 from modeldeck.backend import spare_engine
 from modeldeck.backend.errors import EngineDied, EngineStalled, LoadCancelled, LoadError
 from modeldeck.backend.models import FinishReason, ModelStatus
-from tests.fakes.driving import a_request, children, kill, load, managing, record, reply
+from tests.fakes.driving import a_request, children, kill, load, managing, record, reply, status_of
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import eventually
 
@@ -39,7 +39,7 @@ async def test_f5_f6_f15_an_engine_that_dies_while_loading_fails_the_load(script
         assert manager.error is died.value
         assert children() == []
         await load(manager)
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
 
 
 async def test_an_engine_that_answers_a_load_with_something_else_fails_it() -> None:
@@ -47,7 +47,7 @@ async def test_an_engine_that_answers_a_load_with_something_else_fails_it() -> N
     async with managing(scripted_starter(script)) as manager:
         with pytest.raises(LoadError, match="something else"):
             await load(manager)
-        assert manager.status is S.FAILED
+        assert status_of(manager) is S.FAILED
         assert children() == []
 
 
@@ -58,7 +58,7 @@ async def test_an_error_in_our_own_starter_never_leaves_the_state_at_loading() -
     async with managing(broken) as manager:  # type: ignore[arg-type]  # as a bug would
         with pytest.raises(ZeroDivisionError):
             await load(manager)
-        assert manager.status is S.FAILED
+        assert status_of(manager) is S.FAILED
         assert "ZeroDivisionError" in str(manager.error)
 
 
@@ -67,7 +67,7 @@ async def test_f11_a_load_without_progress_is_ended(script: str) -> None:
     async with managing(scripted_starter(script), stall_seconds=0.3) as manager:
         with pytest.raises(EngineStalled, match="made no progress for"):
             await load(manager)
-        assert manager.status is S.FAILED
+        assert status_of(manager) is S.FAILED
         assert children() == []
 
 
@@ -77,7 +77,7 @@ async def test_f11_a_slow_load_that_moves_is_not_ended() -> None:
         started = monotonic()
         await load(manager)
         assert monotonic() - started > 1.0
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
 
 
 async def test_f5_an_idle_engine_that_is_killed_is_noticed_at_once() -> None:
@@ -112,7 +112,7 @@ async def test_f7_an_engine_that_dies_mid_token_is_told_to_the_reply_and_to_the_
         await load(manager)
         with pytest.raises(EngineDied, match=message):
             await reply(manager)
-        assert manager.status is S.FAILED
+        assert status_of(manager) is S.FAILED
         assert not manager.generating
         assert children() == []
 
@@ -128,7 +128,7 @@ async def test_f12_an_engine_that_ignores_stop_is_ended_with_the_reason() -> Non
         assert 1.5 < monotonic() - started < 8
         with pytest.raises(EngineDied, match="did not stop the reply"):
             await replying
-        assert manager.status is S.FAILED
+        assert status_of(manager) is S.FAILED
         assert children() == []
 
 
@@ -150,7 +150,7 @@ async def test_f12_unload_ends_an_engine_that_ignores_shutdown_and_term() -> Non
         started = monotonic()
         await manager.unload()
         assert 1.5 < monotonic() - started < 8
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         assert children() == []
 
 
@@ -162,7 +162,7 @@ async def test_f12_a_load_is_cancelled_within_a_moment() -> None:
         started = monotonic()
         await manager.cancel_load()
         assert monotonic() - started < 1.0  # 5 ms on a quiet machine
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         assert children() == []
         with pytest.raises(LoadCancelled):
             await task
@@ -192,7 +192,7 @@ async def test_f13_thirty_rapid_switches_leave_one_child(tmp_path: Path) -> None
         assert isinstance(outcomes[-1], list)
         assert all(isinstance(outcome, list | LoadCancelled) for outcome in outcomes)
         assert manager.request == a_request("model29")
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
         await eventually(lambda: len(manager.engine_pids) == 2, what="the next spare")
         assert sorted(children()) == sorted(manager.engine_pids)
 
@@ -202,9 +202,9 @@ async def test_a_spare_that_died_is_replaced_quietly() -> None:
         await manager.warm()
         kill(manager.engine_pids[0])
         await eventually(lambda: manager.engine_pids == (), what="the end of the spare")
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         await load(manager)
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
         assert manager.spare_error is None
 
 
@@ -232,7 +232,7 @@ async def test_f28_spares_that_die_at_once_are_given_up_and_a_load_says_why() ->
 async def test_a_spare_that_cannot_start_is_no_error_until_a_load_needs_it() -> None:
     async with managing(scripted_starter("silent\nexit 2", "serve"), keep_spare=True) as manager:
         await manager.warm()
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         assert "exit code 2" in str(manager.spare_error)
         await load(manager)
         assert manager.spare_error is None

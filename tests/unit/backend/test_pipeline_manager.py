@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ from modeldeck.backend.models import FinishReason, LoadStage, ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
 from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
-from tests.fakes.driving import HELLO, a_request, children, load, managing, record, reply
+from tests.fakes.driving import HELLO, a_request, children, load, managing, record, reply, status_of
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import eventually
 
@@ -78,7 +77,7 @@ async def test_a_load_unloads_the_model_before_and_says_so() -> None:
 async def test_unload_gives_everything_back_and_is_no_error_without_a_model() -> None:
     async with managing(scripted_starter()) as manager:
         await manager.unload()
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         await load(manager)
         seen = record(manager)
         await asyncio.gather(manager.unload(), manager.unload())
@@ -101,14 +100,14 @@ async def test_f8_a_failed_load_leaves_its_error_and_no_process(kind: str, error
     async with managing(scripted_starter(f"fail-load {kind} It \x1b[2J does not fit.\nserve", "serve")) as manager:
         with pytest.raises(error, match="does not fit") as raised:
             await load(manager)
-        assert manager.status is S.FAILED
+        assert status_of(manager) is S.FAILED
         assert manager.error is raised.value
         assert str(manager.error) == "It \u241b[2J does not fit."
         assert manager.error.detail == "the traceback"
         assert manager.request == a_request()
         assert children() == []
         await load(manager)
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
         assert manager.error is None
 
 
@@ -152,7 +151,7 @@ async def test_f13_the_last_of_several_confirmed_loads_wins() -> None:
         await eventually(lambda: manager.progress and manager.progress.done == 1)
         second = asyncio.create_task(load(manager, "b", replace=True))
         third = asyncio.create_task(load(manager, "c", replace=True))
-        outcomes: list[Any] = await asyncio.gather(first, second, third, return_exceptions=True)
+        outcomes = await asyncio.gather(first, second, third, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [LoadCancelled, LoadCancelled, list]
         assert manager.request == a_request("c")
         assert len(children()) == 1
@@ -187,7 +186,7 @@ async def test_a_load_cancelled_before_its_first_breath_is_cancelled_all_the_sam
         await manager.cancel_load()
         with pytest.raises(LoadCancelled):
             await task
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
 
 
 async def test_a_load_cancelled_while_the_model_before_is_unloaded_ends_both() -> None:
@@ -198,7 +197,7 @@ async def test_a_load_cancelled_while_the_model_before_is_unloaded_ends_both() -
         await manager.cancel_load()
         with pytest.raises(LoadCancelled):
             await task
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         assert children() == []
 
 
@@ -248,7 +247,7 @@ async def test_a_failed_reply_leaves_the_model_loaded() -> None:
         await load(manager)
         with pytest.raises(GenerationError, match="out of memory"):
             await reply(manager)
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
         assert (await reply(manager))[0]
 
 
@@ -263,7 +262,7 @@ async def test_a_conversation_beyond_one_message_fails_and_the_model_stays() -> 
         await load(manager)
         with pytest.raises(GenerationError, match="too long"):
             await reply(manager, text="x" * 9_000_000)
-        assert manager.status is S.LOADED
+        assert status_of(manager) is S.LOADED
         assert not manager.generating
         assert (await reply(manager))[0]
 
@@ -293,7 +292,7 @@ async def test_a_closed_manager_refuses_and_closing_twice_is_fine() -> None:
         await load(manager)
         await manager.close()
         assert children() == []
-        assert manager.status is S.NOT_LOADED
+        assert status_of(manager) is S.NOT_LOADED
         with pytest.raises(EngineBusy, match="closing"):
             await load(manager)
         await manager.warm()
