@@ -165,12 +165,11 @@ def _handle(driver: NvmlDriver, entry: str, count: int) -> Any | None:
 
 def short_label(name: str, total_bytes: int) -> str:
     """``NVIDIA H100 80GB HBM3`` becomes ``H100 80 GB``."""
-    words = re.sub(r"\b(NVIDIA|GeForce|Tesla|Quadro)\b", "", clean_name(name, 80)).split()
-    size = next((word for word in words if re.fullmatch(r"\d+G[Bi]?B?", word)), None)
-    if size is not None:
-        words = words[: words.index(size)]
-    gigabytes = re.sub(r"\D", "", size) if size else str(round(total_bytes / 2**30))
-    return f"{' '.join(words).removesuffix('-') or 'GPU'} {gigabytes} GB"
+    plain = re.sub(r"\b(NVIDIA|GeForce|Tesla|Quadro)\b", "", clean_name(name, 80))
+    told = re.search(r"[\s-](\d+)\s?GB\b", plain)
+    model = plain[: told.start()] if told else plain
+    gigabytes = told[1] if told else round(total_bytes / 2**30)
+    return f"{' '.join(model.split()) or 'GPU'} {gigabytes} GB"
 
 
 def _string(value: object) -> str:
