@@ -19,7 +19,7 @@ MAX_HEADER = 128 * 2**20
 """Bytes; the largest vocabularies of 2025 make headers of 20 MB."""
 MAX_KEYS = 65_536
 MAX_TENSORS = 1_000_000
-MAX_STRINGS = 4_000_000
+MAX_STRINGS = 2_000_000
 """In all arrays together; the largest vocabularies with their merges have 0.8 million."""
 _MAX_TEXT = 2**16
 _MAX_ELEMENTS = 2**62

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modeldeck.backend.catalog.model_config import ConfigFacts, config_facts
@@ -47,6 +47,7 @@ _KEYS = st.sampled_from(
 )
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_KEYS, _ANYTHING | st.dictionaries(_KEYS, _ANYTHING)))
 def test_no_value_of_a_wrong_kind_does_harm(config: dict[str, Any]) -> None:
     facts = config_facts(config)
