@@ -97,9 +97,11 @@ class GenerationEditor(ModalScreen[bool]):
 
     @on(SettingRow.Edited)
     def _edited(self, event: SettingRow.Edited) -> None:
+        if event.text == self._draft.text(event.name):
+            return  # the field shows what the draft already holds
         self._draft.enter(event.name, event.text)
         self._asked = False
-        self._refresh()
+        self._refresh(typing_in=event.name)
 
     @on(Input.Submitted)
     def _next_field(self) -> None:
@@ -166,9 +168,9 @@ class GenerationEditor(ModalScreen[bool]):
         left = "; ".join(f"{_label(name)} {error}" for name, error in self._draft.errors.items())
         self._say(f"Saved for {scope}, but not what is marked: {left}", error=True)
 
-    def _refresh(self) -> None:
+    def _refresh(self, typing_in: str | None = None) -> None:
         for row in self.query(SettingRow):
-            row.refresh_row()
+            row.refresh_row(keep_field=row.setting.name == typing_in)
         self._say_conflicts()
 
     def _say_conflicts(self) -> None:

@@ -130,18 +130,21 @@ class SettingRow(Vertical):
         """Show what the draft holds."""
         self.refresh_row()
 
-    def refresh_row(self) -> None:
-        """Show what the draft holds now; the cursor stays where it is when the text is the same."""
+    def refresh_row(self, *, keep_field: bool = False) -> None:
+        """Show what the draft holds now; the cursor stays where it is when the text is the same.
+
+        ``keep_field`` leaves the text alone: while the user types, the field is ahead of the draft.
+        """
         name = self.setting.name
         text, below = self._draft.text(name), self._draft.inherited(name)
         match self._field:
             case Input() as field:
                 field.placeholder = show(self.setting, below.value) or "-"
-                if field.value != text:
+                if field.value != text and not keep_field:
                     field.value = text
             case TextArea() as field:
                 field.placeholder = Content(clean_text(show(self.setting, below.value)) or "-")
-                if field.text != text:
+                if field.text != text and not keep_field:
                     field.text = text
             case OnOff() as field:
                 field.show_value(text, below.value is True)
@@ -166,8 +169,7 @@ class SettingRow(Vertical):
                 text = event.text_area.text
             case OnOff.Changed():
                 text = event.text
-        if text != self._draft.text(self.setting.name):
-            self.post_message(self.Edited(self.setting.name, text))
+        self.post_message(self.Edited(self.setting.name, text))
 
     def _make_field(self) -> Widget:
         match self.setting.kind:
