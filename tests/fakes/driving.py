@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import psutil
 
@@ -75,8 +75,9 @@ def is_alive(pid: int) -> bool:
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Do to a process what the system does when memory is short."""
-    os.kill(pid, number)
+    """Do to a process what the system does when memory is short; one that has just ended needs nothing more."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def record(manager: PipelineManager) -> list[ModelStatus]:
