@@ -251,16 +251,10 @@ class TestReading:
             await pilot.press("y")
             assert app.clipboard == "The ␛[31m answer"
 
-    async def test_links_are_copied_and_never_opened(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        opened: list[str] = []
-        monkeypatch.setattr(App, "open_url", lambda self, url, new_tab=True: opened.append(url))
-        async with chatting("[here](https://example.com/a)\n\n") as (app, pilot):
+    async def test_links_are_shown_with_their_address_and_nothing_can_be_clicked(self) -> None:
+        async with chatting("[here](https://example.com/a) and <https://example.com/b>\n\n") as (app, pilot):
             await ask(app, pilot, "go")
-            line = next(y for y, row in enumerate(screen_text(app).splitlines()) if row.strip() == "here")
-            await pilot.click(offset=(3, line))
-            await wait_until(pilot, lambda: "Link copied: https://example.com/a" in screen_text(app))
-            assert app.clipboard == "https://example.com/a"
-            assert opened == []
+            assert "here (https://example.com/a) and https://example.com/b" in screen_text(app)
 
     async def test_letters_are_typed_in_the_prompt_and_not_taken_as_keys(self) -> None:
         async with chatting("Hi.") as (app, pilot):

@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive, var
-from textual.widgets import Markdown, Static, TextArea
+from textual.widgets import Static, TextArea
 from textual.worker import Worker, WorkerState
 
 from modeldeck.backend.errors import BackendError, GenerationError
@@ -223,23 +223,23 @@ class ChatPanel(Vertical):
             error = problem
         if error is None and turn.state is TurnState.RUNNING:
             error = GenerationError("The engine ended the reply without saying why.")
-        await self._ended(turn, reply, error)
+        self._ended(turn, reply, error)
 
-    async def _ended(self, turn: Turn, reply: StreamedReply, error: BackendError | None) -> None:
+    def _ended(self, turn: Turn, reply: StreamedReply, error: BackendError | None) -> None:
         if error is not None:
             turn.fail(str(error))
         self.replying = False
         self.say("")
         self.post_message(self.ReplyFinished(turn.stats, error))
-        if reply.is_mounted:
-            await reply.finish(turn.summary(), turn.state.value)
+        if reply.is_attached:
+            reply.finish(turn.summary(), turn.state.value)
 
-    async def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A reply that met an error nobody expected must not look as if it still ran."""
         if event.worker is self._worker and event.state is WorkerState.ERROR and self._reply is not None:
             self.log.error(event.worker.error)
             problem = GenerationError(f"The reply met an unexpected error: {event.worker.error!r}")
-            await self._ended(self.conversation.turns[-1], self._reply, problem)
+            self._ended(self.conversation.turns[-1], self._reply, problem)
 
     @work(group="chat.new", exclusive=True)
     async def action_new_chat(self) -> None:
@@ -257,14 +257,3 @@ class ChatPanel(Vertical):
             return
         self.app.copy_to_clipboard(reply)
         self.say("Reply copied, if this terminal allows it.")
-
-    @on(Markdown.LinkClicked)
-    def _link_clicked(self, event: Markdown.LinkClicked) -> None:
-        """Links are shown and copied, never opened: this may be a machine without any browser."""
-        event.stop()
-        address = clean_name(event.href)
-        if address.startswith(("http://", "https://")):
-            self.app.copy_to_clipboard(address)
-            self.say(f"Link copied: {address}")
-        else:
-            self.say(f"Link: {address}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -15,7 +17,7 @@ from modeldeck.tui.deck_keys import DECK_KEYS
 from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
 
-class Question(Horizontal):
+class Question(Static):
     """What the user said, with its gutter."""
 
     DEFAULT_CSS = """
@@ -23,25 +25,15 @@ class Question(Horizontal):
         height: auto;
         margin-bottom: 1;
     }
-    Question > .question--who {
-        width: 6;
-        color: $text-muted;
-        text-style: bold;
-    }
-    Question > .question--text {
-        width: 1fr;
-        height: auto;
-    }
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = clean_text(text)
-
-    def compose(self) -> ComposeResult:
-        """Who, and what."""
-        yield Static("you", classes="question--who", markup=False)
-        yield Static(Content(self._text), classes="question--text")
+        row = Table.grid(padding=0)
+        row.add_column(width=6, style="bold")
+        row.add_column(ratio=1, overflow="fold")
+        row.expand = True
+        row.add_row(Text("you"), Text(clean_text(text)))
+        super().__init__(row)
 
 
 class ChatView(VerticalScroll, can_focus=True):

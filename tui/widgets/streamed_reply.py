@@ -1,51 +1,36 @@
-"""A reply while it is written and after."""
+"""A reply while it is written and after: one widget, however long the reply is."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.content import Content
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.selection import Selection
+from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Static
 
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui.markdown_blocks import BlockSplitter
-from modeldeck.tui.widgets.open_block import OpenBlock
-from modeldeck.tui.widgets.safe_markdown import SafeMarkdown
+from modeldeck.tui.markdown_rows import Look, MarkdownRenderer
+from modeldeck.tui.wrapping import GrowingText
 
 REPAINT_SECONDS = 0.1
 """A reply is painted at most so often, however fast its pieces come."""
-MARKDOWN_LIMIT = 16_000
-"""Characters; a larger block stays plain text, because parsing and highlighting it would be felt."""
 
 
-class StreamedReply(Vertical):
-    """The model's name, the closed blocks as Markdown, the open block as plain text, and one quiet line."""
+class StreamedReply(Widget):
+    """The model's name, the closed blocks as Markdown, the open block as plain text, and one quiet line.
+
+    A closed block is drawn once for each width; the open one is wrapped from its last row on. The layout of the
+    screen is asked for only when there are more rows than before.
+    """
 
     DEFAULT_CSS = """
     StreamedReply {
         height: auto;
         margin-bottom: 1;
-    }
-    StreamedReply > .reply--name {
-        height: 1;
-        color: $text-accent;
-        text-style: bold;
-    }
-    StreamedReply > .reply--plain {
-        margin-bottom: 1;
-    }
-    StreamedReply > .reply--line {
-        color: $text-muted;
-    }
-    StreamedReply.-failed > .reply--line {
-        color: $text-error;
-    }
-    StreamedReply.-cancelled > .reply--line {
-        color: $text-warning;
     }
     """
 
@@ -54,18 +39,19 @@ class StreamedReply(Vertical):
         self._model_name = clean_name(model_name, 60)
         self._splitter = BlockSplitter()
         self._waiting: list[str] = []
-        self._opened = -1
-        self._painting = asyncio.Lock()
+        self._blocks: list[str] = []
+        self._width = 0
+        self._rows: list[Strip] = []
+        self._tail = GrowingText(1)
+        self._tail_text = ""
+        self._tail_opened = -1
+        self._line = ""
+        self._state = "running"
+        self._look = Look("default", "default", "default", True)
+        self._base = Style()
+        self._renderer: MarkdownRenderer | None = None
         self.status: Callable[[], str] = str
         """What the quiet line says while the reply runs; asked at every repaint."""
-        self._tail = OpenBlock()
-        self._line = Static(classes="reply--line", markup=False)
-
-    def compose(self) -> ComposeResult:
-        """The name, the open block and the quiet line; closed blocks are mounted before the open one."""
-        yield Static(Content(self._model_name), classes="reply--name")
-        yield self._tail
-        yield self._line
 
     def on_mount(self) -> None:
         """Start painting."""
@@ -75,7 +61,7 @@ class StreamedReply(Vertical):
         """Add a piece of the reply; it is seen with the next repaint."""
         self._waiting.append(text)
 
-    async def finish(self, line: str, state: str = "finished") -> None:
+    def finish(self, line: str, state: str = "finished") -> None:
         """No more text comes: close what is open and say how it ended.
 
         Args:
@@ -83,41 +69,152 @@ class StreamedReply(Vertical):
             state: ``finished``, ``cancelled`` or ``failed``.
         """
         self._painter.stop()
-        await self._paint()
-        async with self._painting:
-            await self._show(self._splitter.finish())
-        self.add_class(f"-{state}")
-        self._line.update(Content(clean_text(line)))
+        self._take_waiting()
+        self._add_blocks(self._splitter.finish())
+        self._set_tail()
+        self._state = state
+        self._line = clean_text(line)
+        self.refresh(layout=True)
 
-    async def _paint(self) -> None:
-        async with self._painting:
-            text, self._waiting = "".join(self._waiting), []
-            if text:
-                await self._show(self._splitter.feed(clean_text(text)))
-            self._say(self.status())
+    def notify_style_update(self) -> None:
+        """Another theme: draw every block again."""
+        super().notify_style_update()
+        self._width = 0
+        self.refresh(layout=True)
 
-    def _say(self, line: str) -> None:
-        if self._line.content != line:
-            self._line.update(Content(line), layout=False)
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """All rows at this width."""
+        self._fit(width)
+        return self._height
 
-    async def _show(self, closed: list[str]) -> None:
-        if not closed:
-            self._show_tail()
+    def render_line(self, y: int) -> Strip:
+        """One row."""
+        self._fit(self.size.width)
+        base = self._base
+        strip = self._row(y).apply_style(base).adjust_cell_length(self.size.width, base)
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(y)) is not None:
+            strip = _marked(strip, span, self.screen.get_component_rich_style("screen--selection"))
+        return strip.apply_offsets(0, y)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The text that the mouse has marked."""
+        return selection.extract("\n".join(self._row(y).text.rstrip() for y in range(self._height))), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Show what is marked."""
+        self.refresh()
+
+    @property
+    def _height(self) -> int:
+        return 1 + len(self._rows) + len(self._tail_rows) + len(self._line_rows)
+
+    @property
+    def _tail_rows(self) -> list[str]:
+        return self._tail.rows if self._tail_text else []
+
+    @property
+    def _line_rows(self) -> list[str]:
+        """The quiet line, after one blank row while the open block stands above it."""
+        text = GrowingText(self._width)
+        text.extend(self._line)
+        return [*([""] if self._tail_text else []), *text.rows]
+
+    def _row(self, y: int) -> Strip:
+        if y == 0:
+            return Strip([Segment(self._model_name, Style(bold=True, color=self._look.accent))])
+        y -= 1
+        if y < len(self._rows):
+            return self._rows[y]
+        y -= len(self._rows)
+        if y < len(self._tail_rows):
+            return self._tail_strip(self._tail_rows[y])
+        y -= len(self._tail_rows)
+        rows = self._line_rows
+        return Strip([Segment(rows[y] if y < len(rows) else "", self._line_style)])
+
+    def _tail_strip(self, row: str) -> Strip:
+        if not self._splitter.in_code:
+            return Strip([Segment(row)])
+        style = Style(bgcolor=self._look.code_background)
+        return Strip([Segment(f" {row}", style)]).adjust_cell_length(self._width, style)
+
+    @property
+    def _line_style(self) -> Style:
+        variables = self.app.theme_variables
+        match self._state:
+            case "failed":
+                return Style(color=_colour(variables.get("error", "")))
+            case "cancelled":
+                return Style(color=_colour(variables.get("warning", "")))
+            case _:
+                return Style(color=self._look.muted)
+
+    def _fit(self, width: int) -> None:
+        """Draw every block for another width."""
+        if width == self._width:
             return
-        with self.app.batch_update():
-            await self.mount_all([_block(source) for source in closed], before=self._tail)
-            self._show_tail()
+        self._width = width
+        self._look = self._theme_look()
+        self._base = self.rich_style
+        self._renderer = MarkdownRenderer(width, self._look)
+        blocks, self._blocks, self._rows = self._blocks, [], []
+        self._add_blocks(blocks)
+        self._tail_opened = -1
+        self._set_tail()
 
-    def _show_tail(self) -> None:
-        text = self._splitter.open_text
-        if self._opened != self._splitter.opened or not text.startswith(self._tail.text):
-            self._opened = self._splitter.opened
-            self._tail.show(text, code=self._splitter.in_code)
+    def _theme_look(self) -> Look:
+        variables = self.app.theme_variables
+        background, _ = self.background_colors
+        foreground = self.styles.color
+        return Look(
+            accent=_colour(variables.get("accent", "")),
+            muted=_colour(background.blend(foreground, 0.6).hex if background.ansi is None else ""),
+            code_background=_colour(background.blend(foreground, 0.05).hex if background.ansi is None else ""),
+            dark=self.app.current_theme.dark,
+        )
+
+    def _paint(self) -> None:
+        rows = self._height
+        first = 1 + len(self._rows) + max(0, len(self._tail_rows) - 1)
+        self._take_waiting()
+        self._line = clean_text(self.status())
+        if self._height != rows:
+            self.refresh(layout=True)
         else:
-            self._tail.extend(text[len(self._tail.text) :])
+            self.refresh(Region(0, first, self.size.width, rows - first))
+
+    def _take_waiting(self) -> None:
+        text, self._waiting = "".join(self._waiting), []
+        if text:
+            self._add_blocks(self._splitter.feed(clean_text(text)))
+            self._set_tail()
+
+    def _add_blocks(self, sources: list[str]) -> None:
+        self._blocks += sources
+        if self._renderer is not None:
+            for source in sources:
+                self._rows += [*self._renderer.rows(source), Strip([])]
+
+    def _set_tail(self) -> None:
+        text = self._splitter.open_text
+        if self._tail_opened == self._splitter.opened:
+            self._tail.extend(text[len(self._tail_text) :])
+        else:
+            code = self._splitter.in_code
+            self._tail = GrowingText(max(1, self._width - 2) if code else self._width, words=not code)
+            self._tail.extend(text)
+            self._tail_opened = self._splitter.opened
+        self._tail_text = text
 
 
-def _block(source: str) -> Widget:
-    if len(source) > MARKDOWN_LIMIT:
-        return Static(Content(source), classes="reply--plain")
-    return SafeMarkdown(source)
+def _colour(value: str) -> str:
+    """A colour as Rich takes it; a theme of a terminal's own colours has other words."""
+    return value[:7] if value.startswith("#") else "default"
+
+
+def _marked(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
+    start, end = span
+    stop = strip.cell_length if end == -1 else end
+    before, middle, after = strip.divide([start, stop, max(stop, strip.cell_length)])
+    return Strip.join([before, middle.apply_style(style), after])
