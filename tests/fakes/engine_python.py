@@ -1,4 +1,4 @@
-"""A program for ``engine_python`` in ``config.toml``, so that the whole command runs, installed, with a scripted engine."""
+"""A program for ``engine_python``, so that the installed command runs as it is, with a scripted engine."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,23 +15,14 @@ import pytest
 from modeldeck.config.declaration import settings_of
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.store import GenerationStore
-from tests.fakes.scripted_engine import scripted_command
+from tests.fakes.engine_python import use_scripted_engine
 from tests.unit.cli.conftest import Modeldeck
 
 
 @pytest.fixture
 def engine(home: Path, model_folder: Path) -> Path:
     """``engine_python`` is a program that runs the script in this file, so tests write there what the engine does."""
-    script = home / "script"
-    script.write_text("serve")
-    python = home / "python"
-    *command, _ = scripted_command("")
-    python.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$(cat {shlex.quote(str(script))})"\n')
-    python.chmod(0o755)
-    config = home / ".config" / "modeldeck" / "config.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f'engine_python = "{python}"\n')
-    return script
+    return use_scripted_engine(home)
 
 
 class TestReply:

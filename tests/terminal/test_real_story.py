@@ -1,0 +1,33 @@
+"""A new user's first hour, with the real engine and real weights: load, talk, tune, leave, come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.harness import is_alive, terminal
+from tests.terminal.test_terminal import LOADED, set_temperature
+
+pytestmark = [pytest.mark.pty, pytest.mark.real_model, pytest.mark.timeout(400)]
+
+
+def test_load_the_starter_hold_three_turns_change_the_temperature_quit_and_find_it_kept(home: Path) -> None:
+    with terminal(columns=120, rows=45) as opened:
+        opened.wait_for("SmolLM2-135M-Instruct", 60)
+        opened.wait_for("enter loads", 60)
+        opened.press("enter")
+        opened.wait_for(LOADED, 180)
+        opened.press("tab")
+        opened.wait_for("Send")
+        for turn, prompt in enumerate(("Say hello.", "What is two plus two?", "Thank you."), start=1):
+            opened.press(prompt, "enter")
+            opened.wait_for(prompt, 60)
+            opened.wait_for(lambda turn=turn: opened.text.count("tok/s ·") + opened.text.count("· stop") >= turn, 120)
+        set_temperature(opened, "0.35")
+        opened.press("ctrl+q")
+        assert opened.ended(30) == 0
+        assert not any(is_alive(child) for child in opened.seen)
+    assert "temperature = 0.35" in (home / ".config" / "modeldeck" / "generation.toml").read_text()
+    with terminal(columns=120, rows=45) as opened:
+        opened.wait_for("temp 0.35", 60)
