@@ -230,15 +230,15 @@ class TestReading:
     async def test_the_view_follows_only_from_the_bottom(self) -> None:
         async with chatting(*[f"line {number}\n\n" for number in range(25)]) as (app, pilot):
             await ask(app, pilot, "go")
-            assert app.view.scroll_y == app.view.max_scroll_y > 0
+            await wait_until(pilot, lambda: app.view.scroll_y == app.view.max_scroll_y > 0)
             app.replier.gate.clear()
             await say(pilot, "again")
             await wait_until(pilot, lambda: "line 24" in screen_text(app))
             app.view.scroll_to(y=2, animate=False)
             await wait_until(pilot, lambda: app.view.scroll_y == 2)
+            height = app.view.max_scroll_y
             app.replier.gate.set()
-            await wait_until(pilot, lambda: not app.panel.replying)
-            await pilot.pause(0.05)
+            await wait_until(pilot, lambda: app.view.max_scroll_y > height)
             assert app.view.scroll_y == 2
 
     async def test_copying_the_last_reply(self) -> None:

@@ -20,6 +20,8 @@ from modeldeck.tui.settings_line import conflicts
 from modeldeck.tui.widgets.setting_row import SettingRow
 
 Scope = Literal["this model", "all models"]
+_WIDE = 80
+"""Columns from which the long labels of the buttons fit."""
 
 
 class GenerationEditor(ModalScreen[bool]):
@@ -37,13 +39,13 @@ class GenerationEditor(ModalScreen[bool]):
         background: $surface;
     }
     GenerationEditor .form--title { text-style: bold; }
-    GenerationEditor .form--head { color: $text-muted; margin-bottom: 1; }
+    GenerationEditor .form--head { color: $text-muted; margin-bottom: 1; height: 1; text-wrap: nowrap; }
     GenerationEditor .form--rows { height: 1fr; scrollbar-size-vertical: 1; }
     GenerationEditor .form--help { color: $text-muted; margin-top: 1; height: auto; max-height: 2; }
     GenerationEditor .form--says { height: auto; max-height: 3; color: $text-warning; }
     GenerationEditor .form--says.-error { color: $text-error; }
     GenerationEditor .form--keys { height: 1; margin-top: 1; }
-    GenerationEditor .form--keys Button { margin-right: 2; width: auto; min-width: 0; }
+    GenerationEditor .form--keys Button { margin-right: 1; width: auto; min-width: 0; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,17 +76,30 @@ class GenerationEditor(ModalScreen[bool]):
             yield Static(classes="form--says", markup=False)
             with Horizontal(classes="form--keys"):
                 if self._draft.model_id is not None:
-                    yield Button("Save for this model ^s", id="save-here", compact=True, variant="primary")
-                    yield Button("For all models ^g", id="save-all", compact=True)
+                    yield Button(id="save-here", compact=True, variant="primary")
+                    yield Button(id="save-all", compact=True)
                 else:
-                    yield Button("Save for all models ^s", id="save-all", compact=True, variant="primary")
-                yield Button("Reset to defaults", id="reset-all", compact=True)
-                yield Button("Close esc", id="close", compact=True)
+                    yield Button(id="save-all", compact=True, variant="primary")
+                yield Button(id="reset-all", compact=True)
+                yield Button(id="close", compact=True)
 
     def on_mount(self) -> None:
         """Begin at the first field."""
         self._say_conflicts()
         self.query(SettingRow).first().focus_field()
+
+    def on_resize(self) -> None:
+        """Where there is room, the buttons tell their keys."""
+        wide = self.size.width >= _WIDE
+        one = self._draft.model_id is not None
+        labels = {
+            "save-here": "Save for this model ^s" if wide else "Save this model",
+            "save-all": ("For all models ^g" if one else "Save for all models ^s") if wide else "All models",
+            "reset-all": "Reset to defaults" if wide else "Defaults",
+            "close": "Close esc" if wide else "Close",
+        }
+        for button in self.query(Button):
+            button.label = Content(labels[button.id or ""])
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Explain the focused setting and keep all of its row in view."""
@@ -121,10 +136,12 @@ class GenerationEditor(ModalScreen[bool]):
 
     def action_save_here(self) -> None:
         """Save for this model, or for all models where the form is about all."""
+        self._take_what_was_typed()
         self._save("this model" if self._draft.model_id is not None else "all models")
 
     def action_save_all(self) -> None:
         """Save what was changed for all models."""
+        self._take_what_was_typed()
         self._save("all models")
 
     def action_reset_value(self) -> None:
@@ -138,11 +155,18 @@ class GenerationEditor(ModalScreen[bool]):
 
     def action_leave(self) -> None:
         """Close; unsaved changes are dropped only when asked for twice."""
+        self._take_what_was_typed()
         if self._draft.changed and not self._asked:
             self._asked = True
             self._say("Unsaved changes: escape again drops them, ctrl+s saves them.")
         else:
             self.dismiss(self._saved)
+
+    def _take_what_was_typed(self) -> None:
+        """A key such as ctrl+s may overtake the messages about the characters typed just before it."""
+        for row in self.query(SettingRow):
+            if row.text != self._draft.text(row.setting.name):
+                self._draft.enter(row.setting.name, row.text)
 
     def _reset_all(self) -> None:
         self._draft.reset_all()

@@ -67,9 +67,12 @@ class LogView(Log):
             if not self.lines:
                 self.write_line("The engine has said nothing yet.")
             return
+        follow = self.is_vertical_scroll_end
         if not self._shown:
             self.clear()
         lines = self._buffer.newest(self._shown)
         self._shown = self._buffer.total
         if lines:
-            self.write_lines(line or " " for line in lines)
+            self.write_lines((line or " " for line in lines), scroll_end=False)
+            if follow:
+                self.scroll_end(animate=False)
