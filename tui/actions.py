@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.binding import Binding
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
 
-_AREAS = {
+_AREA_OF = {
     "model": "Models",
     "models": "Models",
     "list": "Models",
@@ -24,6 +24,8 @@ _AREAS = {
     "log": "Log",
 }
 """The first part of a binding's id says where it belongs; the rest holds everywhere."""
+AREAS = (*dict.fromkeys(_AREA_OF.values()), "Everywhere")
+"""The headings in the order of the help."""
 MOVEMENT = frozenset({"list", "log", "pane", "filter", "prompt"})
 """Areas whose keys only move or type, so that they are of no use as commands."""
 
@@ -42,7 +44,7 @@ class Action:
     @property
     def area(self) -> str:
         """The heading it stands under."""
-        return _AREAS.get(self.id.split(".")[0], "Everywhere")
+        return _AREA_OF.get(self.id.split(".")[0], "Everywhere")
 
     @property
     def is_command(self) -> bool:
@@ -61,7 +63,7 @@ def declared_bindings(node: DOMNode) -> list[Binding]:
     return found
 
 
-def all_actions(app: App[object], screen: Screen[object], keymap: dict[str, str]) -> list[Action]:
+def all_actions(app: App[Any], screen: Screen[Any], keymap: dict[str, str]) -> list[Action]:
     """Every action of the app and of a screen with all its panes, each once; ``keymap`` are the user's own keys."""
     actions: dict[str, Action] = {}
     for node in (app, screen, *screen.walk_children()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -32,7 +33,7 @@ class ModeldeckApp(App[int], inherit_bindings=False):
     """Browse, load, talk to and tune the models of this machine."""
 
     TITLE = "modeldeck"
-    CSS_PATH: ClassVar[list[str]] = ["app.tcss", "screens/main.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/main.tcss"]
     COMMANDS = {_commands}  # noqa: RUF012  # Textual declares it so
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,7 +48,7 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             tooltip="Stop the reply, or copy what is selected",
         ),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, id="app.suspend", tooltip="Back to the shell"),
-        Binding("ctrl+p", "command_palette", "Commands", show=False, id="app.palette", tooltip="Search all commands"),
+        Binding("ctrl+p", "command_palette", "Palette", show=False, id="app.palette", tooltip="Search all commands"),
         Binding("f1", "help", "Help", show=False, id="app.help_anywhere", tooltip="Show all keys"),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
@@ -46,7 +46,7 @@ class DeckCommands(Provider):
             if score > 0:
                 yield Hit(score, matcher.highlight(title), run, help=tooltip)
 
-    async def _commands(self) -> AsyncIterator[tuple[str, str, partial[object]]]:
+    async def _commands(self) -> AsyncIterator[tuple[str, str, partial[Any]]]:
         for action in self._actions():
             yield f"{action.title} ({action.keys[0]})", action.tooltip, partial(self._deck.run_deck_action, action)
         yield "Theme", "Choose other colours until the program ends", partial(self._deck.search_themes)

@@ -55,7 +55,11 @@ def build_services(
     generation = GenerationStore(paths.generation_file)
     generation_problems = generation.load()
     log = EngineLogBuffer()
-    folders = paths.model_folders or tuple(Path(folder).expanduser() for folder in settings.model_folders)
+    folders = (
+        tuple(Path(folder).expanduser() for folder in settings.model_folders)
+        if paths.model_folders is None
+        else paths.model_folders
+    )
     manager = PipelineManager(
         start_engine or embedded_engine(settings, paths, log.append),
         keep_spare=settings.spare_engine,

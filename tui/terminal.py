@@ -11,7 +11,6 @@ import asyncio
 import os
 import select
 import signal
-import sys
 import termios
 import threading
 from collections.abc import Callable
@@ -24,7 +23,10 @@ TERMINATED_EXIT = 128 + signal.SIGTERM
 _GRACE_SECONDS = 3.0
 """How long an orderly end may take before the process is ended."""
 _POLL_MILLISECONDS = 500
-_RESTORE = b"\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?2004l\x1b[?2026l\x1b[<u\x1b[?25h\x1b[0m"
+_RESTORE = (
+    b"\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l"
+    b"\x1b[?2004l\x1b[?2026l\x1b[<u\x1b[?25h\x1b[0m"
+)
 """Leaves the alternate screen, mouse tracking, bracketed paste and the kitty keyboard; shows the cursor."""
 
 
@@ -66,9 +68,7 @@ class TerminalGuard:
 
     def _watch_terminal(self) -> None:
         poll = select.poll()
-        poll.register(
-            sys.__stdin__.fileno() if sys.__stdin__ is not None else 0, 0
-        )  # only what nobody can ask not to hear
+        poll.register(0, 0)  # no events are asked for: a hang-up and an error are always told
         while not self._stopped.is_set():
             events = poll.poll(_POLL_MILLISECONDS)
             if any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in events):

@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from modeldeck.tui.actions import Action
+from modeldeck.tui.actions import AREAS, Action
 from modeldeck.tui.screens.dialog import Dialog
 
 _KEYS_WIDTH = 18
@@ -37,7 +37,8 @@ class HelpScreen(Dialog[None]):
             yield Static("Keys", classes="dialog-title")
             with VerticalScroll(id="help-keys"):
                 yield Static(self._table())
-            yield Static("Escape closes. Other keys can be set in config.toml under [keys].", classes="dialog-muted")
+            hint = "Escape closes. Other keys can be set in config.toml under [keys]."
+            yield Static(hint, classes="dialog-muted", markup=False)
 
     def action_scroll(self, lines: int) -> None:
         """Scroll the keys."""
@@ -45,7 +46,7 @@ class HelpScreen(Dialog[None]):
 
     def _table(self) -> Content:
         lines: list[Content] = []
-        areas = dict.fromkeys(action.area for action in self._actions)
+        areas = sorted({action.area for action in self._actions}, key=AREAS.index)
         for area in areas:
             lines += [Content.styled(area, "bold $text-accent")]
             for action in self._actions:

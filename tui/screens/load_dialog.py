@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TypeVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -23,6 +24,9 @@ _QUANTIZATIONS = (
     ("8bit (bitsandbytes)", Quantization.INT8),
     ("4bit (bitsandbytes nf4)", Quantization.NF4),
 )
+
+
+Value = TypeVar("Value")
 
 
 class LoadDialog(Dialog[LoadRequest]):
@@ -94,7 +98,7 @@ class LoadDialog(Dialog[LoadRequest]):
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
-        quantization = self.query("#quantization").results(Select)
+        quantization = [str(field.value) for field in self.query("#quantization").results(Select)]
         remote_code = self.query("#remote-code").results(Checkbox)
         self.dismiss(
             LoadRequest(
@@ -102,7 +106,7 @@ class LoadDialog(Dialog[LoadRequest]):
                 path=self._model.path,
                 device=str(self.query_one("#device", Select).value),
                 dtype=str(self.query_one("#dtype", Select).value),
-                quantization=next((Quantization(field.value) for field in quantization), Quantization.NONE),
+                quantization=Quantization(quantization[0]) if quantization else Quantization.NONE,
                 trust_remote_code=any(field.value for field in remote_code),
                 prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
             )
@@ -115,7 +119,7 @@ def _field(label: str, value: Select[str] | Select[Quantization] | Static) -> Co
         yield value
 
 
-def _select[Value](name: str, options: Iterable[tuple[str, Value]], value: Value) -> Select[Value]:
+def _select(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Select[Value]:
     return Select(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
 
 

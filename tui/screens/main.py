@@ -26,7 +26,7 @@ class MainScreen(PanesScreen):
     """Everything that can be done from the panes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
+        Binding("escape", "cancel", "Stop", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
     ]
 
     def __init__(self, services: Services) -> None:
@@ -36,7 +36,7 @@ class MainScreen(PanesScreen):
 
     def on_mount(self) -> None:
         """The other panes follow once the first frame is out."""
-        self.services.manager.on_change = lambda: self.post_message(EngineChanged())
+        self.services.manager.on_change = self._tell_change
         self.watch(self.browser, "counts", self._show_counts, init=False)
         self.call_after_refresh(self._after_first_frame)
 
@@ -71,10 +71,12 @@ class MainScreen(PanesScreen):
         from modeldeck.tui.screens.generation_editor import GenerationEditor  # after the first frame
 
         highlighted = self.browser.highlighted
+        model_id: str | None = None
+        name: str | None = None
         if self.loaded is not None:
             model_id, name = self.loaded.model_id, self.loads.name_of(self.loaded.model_id)
-        else:
-            model_id, name = (highlighted.id, highlighted.name) if highlighted is not None else (None, None)
+        elif highlighted is not None:
+            model_id, name = highlighted.id, highlighted.name
 
         def closed(saved: bool | None) -> None:
             if saved and self.right is not None:
@@ -140,6 +142,10 @@ class MainScreen(PanesScreen):
     def _take_model(self, model: ModelInfo) -> None:
         self.browser.add(model)
         self.go("models")
+
+    def _tell_change(self) -> None:
+        """Called by the manager in the middle of its work, so the screen asks it later."""
+        self.post_message(EngineChanged())
 
     def _show_counts(self, counts: str) -> None:
         self.query_one(PaneBar).counts = counts

@@ -38,7 +38,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
     AUTO_FOCUS = "#models"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "next_pane(1)", "Panes", id="pane.next", tooltip="To the next pane"),
+        Binding("tab", "next_pane(1)", "Next", id="pane.next", tooltip="To the next pane"),
         Binding("shift+tab", "next_pane(-1)", "Pane back", show=False, id="pane.previous", tooltip="One pane back"),
     ]
 
@@ -112,11 +112,12 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         """One pane or two, or no room at all."""
         self._lay_out()
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+    def on_mouse_down(self, event: events.MouseDown) -> None:
         """The mouse moves the focus too."""
-        if self.right is not None:
-            inside = self.right in event.widget.ancestors
-            self.pane = self.right.pane if inside else "models"
+        if event.widget is not None and self.browser in event.widget.ancestors_with_self:
+            self.pane = "models"
+        elif event.widget is not None and self.right in event.widget.ancestors_with_self and self.right is not None:
+            self.pane = self.right.pane
 
     @on(PaneBar.Chosen)
     def _choose_pane(self, message: PaneBar.Chosen) -> None:

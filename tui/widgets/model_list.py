@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -24,7 +25,7 @@ from modeldeck.tui.widgets.model_row import model_line, title_line
 class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
     """Models, one a line, with a title line above that does not scroll."""
 
-    COMPONENT_CLASSES = {  # noqa: RUF012  # Textual declares it so
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
         "model-list--header",
         "model-list--cursor",
         "model-list--cursor-blurred",
@@ -33,7 +34,7 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         "model-list--figures",
     }
 
-    BINDINGS: list[BindingType] = [  # noqa: RUF012  # Textual declares it so
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False, id="list.down", tooltip="To the next model"),
         Binding("k,up", "move(-1)", "Up", show=False, id="list.up", tooltip="To the model above"),
         Binding("g,home", "first", "First", show=False, id="list.first", tooltip="To the first model"),

@@ -1,0 +1,130 @@
+"""An app with a catalog of made-up models and a scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from modeldeck.backend.errors import EngineDied
+from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource, ModelStatus
+from modeldeck.backend.pipeline_manager import EngineStarter
+from modeldeck.config.paths import Paths
+from modeldeck.config.settings import Settings
+from modeldeck.tui.app import ModeldeckApp
+from modeldeck.tui.services import Services, build_services
+from tests.fakes.scripted_engine import scripted_starter
+from tests.helpers import wait_until
+
+NARROW = (80, 24)
+WIDE = (120, 40)
+
+
+def model(name: str, **fields: object) -> ModelInfo:
+    """A model that the scripted engine loads."""
+    known: dict[str, object] = {
+        "id": f"/scripted/{name}",
+        "path": f"/scripted/{name}",
+        "source": ModelSource.FOLDER,
+        "format": ModelFormat.SAFETENSORS,
+        "architecture": "qwen3",
+        "parameters": 8_200_000_000,
+        "dtype": "bfloat16",
+        "context_length": 8192,
+        "size_bytes": 16_400_000_000,
+        "has_chat_template": True,
+    }
+    return ModelInfo(name=name, **{**known, **fields})  # type: ignore[arg-type]  # the fields of ModelInfo
+
+
+MODELS = (
+    model("Qwen3-8B"),
+    model("Llama-3.3-70B", architecture="llama", parameters=70_600_000_000, size_bytes=141_100_000_000),
+    model(
+        "SmolLM2-135M",
+        architecture="llama",
+        parameters=135_000_000,
+        dtype=None,
+        quantization="Q4_1",
+        size_bytes=98_400_000,
+    ),
+    model("half-a-download", problems=("model-00002-of-00004.safetensors is missing.",)),
+)
+
+
+class FakeCatalog:
+    """Finds these models; ``gate`` is asked before each and may wait."""
+
+    def __init__(self, models: Sequence[ModelInfo] = MODELS, gate: Callable[[], None] = lambda: None) -> None:
+        self.models = list(models)
+        self.gate = gate
+
+    def scan(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[ModelInfo]:
+        for found in list(self.models):
+            self.gate()
+            if cancelled():
+                return
+            yield found
+
+    def looked_in(self) -> tuple[str, ...]:
+        return ("~/models (not there)", "~/.cache/huggingface/hub (empty)")
+
+    def find(self, text: str) -> ModelInfo:
+        for found in self.models:
+            if text in (found.id, found.name):
+                return found
+        raise LookupError(f"no model {text}")
+
+
+async def no_download() -> object:
+    raise EngineDied("No download was expected.")
+
+
+def services(
+    *scripts: str,
+    catalog: FakeCatalog | None = None,
+    settings: Settings | None = None,
+    start_download: EngineStarter | None = None,
+    paths: Paths | None = None,
+) -> Services:
+    """Everything real but the catalog and the engine; no spare, so that tests see every process they start."""
+    if paths is None:
+        paths = Paths.from_environment()
+    paths.config_file.parent.mkdir(parents=True, exist_ok=True)
+    if not paths.config_file.exists():
+        paths.config_file.write_text("spare_engine = false\n")
+    built = build_services(
+        paths,
+        start_engine=scripted_starter(*scripts),
+        start_download=start_download or no_download,  # type: ignore[arg-type]  # it never returns
+    )
+    built = replace(built, catalog=catalog or FakeCatalog())  # type: ignore[arg-type]  # what the screens use of it
+    return replace(built, settings=settings) if settings is not None else built
+
+
+def deck(*scripts: str, **fields: object) -> ModeldeckApp:
+    """The app, ready for ``run_test``."""
+    return ModeldeckApp(services(*scripts, **fields))  # type: ignore[arg-type]  # handed on as they are
+
+
+async def opened(pilot: Pilot[int], rows: int = len(MODELS)) -> None:
+    """Wait until all panes are up and the list is complete."""
+    screen = deck_of(pilot).main_screen
+    await wait_until(pilot, lambda: screen.status is not None and screen.right is not None)
+    await wait_until(pilot, lambda: not screen.browser.searching and screen.browser.model_list.row_count == rows)
+
+
+def deck_of(pilot: Pilot[int]) -> ModeldeckApp:
+    assert isinstance(pilot.app, ModeldeckApp)
+    return pilot.app
+
+
+async def until_status(pilot: Pilot[int], status: ModelStatus) -> None:
+    """Wait until the screen shows this state."""
+    await wait_until(pilot, lambda: deck_of(pilot).main_screen.engine.status is status)
+
+
+def gate_file(folder: Path, name: str = "gate") -> Path:
+    return folder / name

@@ -1,0 +1,94 @@
+"""The panes in wide, narrow and tiny windows, and the way through them."""
+
+from __future__ import annotations
+
+import pytest
+
+from modeldeck.tui.widgets.prompt import Prompt
+from tests.helpers import screen_text, wait_until
+from tests.tui.deck import NARROW, WIDE, deck, opened
+
+
+async def test_a_wide_window_shows_models_and_chat_together() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "Qwen3-8B" in screen_text(app) and "Ask the model" in screen_text(app))
+        assert app.focused is app.main_screen.browser.model_list
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+async def test_tab_goes_round_the_panes_and_back(size: tuple[int, int]) -> None:
+    app = deck()
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        screen = app.main_screen
+        seen = []
+        for key in ("tab", "tab", "tab", "tab", "shift+tab", "shift+tab", "shift+tab", "shift+tab"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert app.focused is not None
+            assert app.focused.region.area > 0
+            seen.append(screen.pane)
+        assert seen == ["chat", "details", "log", "models", "log", "details", "chat", "models"]
+
+
+async def test_quick_tabs_end_where_they_should() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("tab", "tab", "tab")
+        await wait_until(pilot, lambda: "The engine has said nothing yet." in screen_text(app))
+        assert app.main_screen.pane == "log"
+
+
+async def test_a_narrow_window_shows_one_pane_and_the_details_follow_the_highlighted_model() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        assert "Ask the model" not in screen_text(app)
+        await pilot.press("j", "tab", "tab")
+        await wait_until(pilot, lambda: "Llama-3.3-70B" in screen_text(app) and "Params" not in screen_text(app))
+
+
+async def test_a_key_pressed_before_the_other_panes_are_up_counts() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        app.main_screen.action_next_pane(1)
+        await opened(pilot)
+        await wait_until(pilot, lambda: isinstance(app.focused, Prompt))
+
+
+async def test_the_mouse_moves_the_keys_too() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.click("Prompt")
+        await wait_until(pilot, lambda: app.main_screen.pane == "chat")
+        await pilot.click("#models", offset=(8, 2))
+        await wait_until(pilot, lambda: app.main_screen.pane == "models")
+        await pilot.click("PaneBar", offset=(60, 0))
+        await wait_until(pilot, lambda: app.main_screen.pane == "details")
+
+
+@pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 5), (1, 1)])
+async def test_a_tiny_window_asks_for_more_room(size: tuple[int, int]) -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        if size[0] > 50:
+            await wait_until(pilot, lambda: "at least 60 by 16" in screen_text(app))
+            assert "Qwen3-8B" not in screen_text(app)
+        await pilot.resize_terminal(*NARROW)
+        await wait_until(pilot, lambda: "Qwen3-8B" in screen_text(app))
+
+
+async def test_a_storm_of_sizes_does_no_harm() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        for size in [(400, 100), (60, 16), (61, 17), (99, 30), (100, 30), (20, 5), (160, 45)] * 2:
+            await pilot.resize_terminal(*size)
+        await wait_until(pilot, lambda: "Qwen3-8B" in screen_text(app) and "Ask the model" in screen_text(app))

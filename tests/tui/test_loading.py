@@ -1,0 +1,205 @@
+"""Stories of loading: it works, it is cancelled, it fails, it is replaced, it is given back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Button
+
+from modeldeck.backend.models import ModelStatus, Quantization
+from modeldeck.tui.screens.confirm import Confirm
+from modeldeck.tui.screens.error_dialog import ErrorDialog
+from modeldeck.tui.screens.load_dialog import LoadDialog
+from tests.helpers import screen_text, wait_until
+from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, deck_of, model, opened, until_status
+
+BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+
+
+@BOTH_SIZES
+async def test_enter_loads_the_highlighted_model_and_the_screen_says_so(size: tuple[int, int]) -> None:
+    app = deck()
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("j", "enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        assert app.services.manager.request is not None
+        assert app.services.manager.request.model_id == MODELS[1].id
+        await wait_until(pilot, lambda: "● LOADED Llama-3.3-70B · cpu · bf16" in screen_text(pilot.app))
+        assert " ● Llama-3.3-70B" in screen_text(pilot.app)
+        await wait_until(pilot, lambda: "u Unload" in screen_text(pilot.app))
+
+
+@BOTH_SIZES
+async def test_a_load_shows_stage_percent_bytes_and_time_and_escape_cancels_it(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    app = deck(f"load-gate {tmp_path / 'gate'}\nserve")
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "◐ LOADING Qwen3-8B · reading" in screen_text(pilot.app))
+        await wait_until(pilot, lambda: "esc Stop" in screen_text(pilot.app))
+        assert " ◐ Qwen3-8B" in screen_text(pilot.app)
+        await pilot.press("escape")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        assert app.services.manager.engine_pids == ()
+        await wait_until(pilot, lambda: "○ NOT LOADED" in screen_text(pilot.app))
+
+
+async def test_a_failed_load_says_why_in_the_line_and_all_of_it_on_enter() -> None:
+    app = deck("ready\nwait load\nfailed memory It needs 152.3 GB, 80.0 GB are free.")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.FAILED)
+        await wait_until(pilot, lambda: "✗ FAILED Qwen3-8B · It needs 152.3 GB, 80.0" in screen_text(pilot.app))
+        assert "e shows why" in screen_text(pilot.app)
+        await wait_until(pilot, lambda: "e Error" in screen_text(pilot.app))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ErrorDialog))
+        await wait_until(pilot, lambda: "It needs 152.3 GB, 80.0 GB are free." in screen_text(pilot.app))
+        await pilot.press("enter")  # try again
+        await wait_until(pilot, lambda: pilot.app.screen is deck_of(pilot).main_screen)
+        await until_status(pilot, ModelStatus.FAILED)
+        await pilot.press("e")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ErrorDialog))
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: pilot.app.screen is deck_of(pilot).main_screen)
+
+
+async def test_an_engine_that_dies_with_a_model_is_shown_as_failed() -> None:
+    app = deck("ready\nwait load\nfinished\nstderr cuda: device lost\nsleep 0.2\nexit 9")
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.FAILED)
+        await wait_until(pilot, lambda: "✗ FAILED Qwen3-8B" in screen_text(pilot.app))
+
+
+async def test_another_model_replaces_a_load_only_when_confirmed(tmp_path: Path) -> None:
+    app = deck(f"load-gate {tmp_path / 'gate'}\nserve", "serve")
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        manager = app.services.manager
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADING)
+        await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await wait_until(pilot, lambda: "Qwen3-8B is still loading" in screen_text(pilot.app))
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: pilot.app.screen is app.main_screen)
+        assert manager.status is ModelStatus.LOADING
+        assert manager.request is not None
+        assert manager.request.model_id == MODELS[0].id
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: app.main_screen.engine.model_id == MODELS[1].id)
+        await until_status(pilot, ModelStatus.LOADED)
+        assert len(manager.engine_pids) == 1
+
+
+async def test_loading_a_second_model_unloads_the_first_and_u_gives_the_memory_back() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        manager = app.services.manager
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        (first,) = manager.engine_pids
+        await pilot.press("j", "enter")
+        await wait_until(
+            pilot, lambda: app.main_screen.loaded is not None and manager.engine_pids not in ((first,), ())
+        )
+        await until_status(pilot, ModelStatus.LOADED)
+        assert len(manager.engine_pids) == 1
+        await pilot.press("u")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        assert manager.engine_pids == ()
+
+
+async def test_enter_on_the_loaded_model_goes_to_the_chat() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: app.main_screen.pane == "chat")
+        assert app.services.manager.status is ModelStatus.LOADED
+
+
+async def test_a_broken_model_says_its_reason_and_is_not_loaded() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        assert " ! half-a-download" in screen_text(pilot.app)
+        await pilot.press("G", "enter")
+        await wait_until(pilot, lambda: "model-00002-of-00004" in screen_text(pilot.app))
+        await pilot.press("l")
+        await pilot.pause()
+        assert app.screen is app.main_screen
+        assert app.services.manager.request is None
+
+
+async def test_the_dialog_offers_what_applies_and_its_choice_is_remembered() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
+        assert not app.screen.query("#remote-code")
+        await wait_until(pilot, lambda: "Load Qwen3-8B" in screen_text(pilot.app))
+        app.screen.query_one("#quantization").value = Quantization.NF4  # type: ignore[attr-defined]  # a Select
+        await pilot.pause()
+        app.screen.query_one("#load", Button).press()
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert request.quantization is Quantization.NF4
+        assert not request.trust_remote_code
+        assert app.main_screen.loads.request_for(MODELS[0]).quantization is Quantization.NF4
+        assert app.main_screen.loads.request_for(MODELS[1]).quantization is Quantization.NONE
+
+
+async def test_a_model_that_is_quantized_already_offers_no_other_quantization() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("j", "j", "l")
+        await wait_until(pilot, lambda: "stored as Q4_1, which is kept" in screen_text(pilot.app))
+        assert not app.screen.query("#quantization")
+
+
+async def test_code_of_the_model_runs_only_when_the_box_was_ticked() -> None:
+    app = deck(catalog=FakeCatalog([model("Custom", needs_remote_code=True)]))
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot, rows=1)
+        assert not app.main_screen.loads.request_for(app.main_screen.browser.highlighted).trust_remote_code  # type: ignore[arg-type]  # there is one
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
+        app.screen.query_one("#remote-code").value = True  # type: ignore[attr-defined]  # a Checkbox
+        app.screen.query_one("#load", Button).press()
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert request.trust_remote_code
+
+
+async def test_where_quantization_cannot_apply_full_precision_is_one_key_away() -> None:
+    app = deck("ready\nwait load\nfailed quantization 4bit needs a newer CPU.", "serve")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
+        app.screen.query_one("#quantization").value = Quantization.NF4  # type: ignore[attr-defined]  # a Select
+        app.screen.query_one("#load", Button).press()
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+        await wait_until(pilot, lambda: "4bit needs a newer CPU." in screen_text(pilot.app))
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert request.quantization is Quantization.NONE
