@@ -21,6 +21,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     for name in list(os.environ):
+        if name.startswith("TEXTUAL_SNAPSHOT"):
+            continue  # the snapshot plugin talks to itself with these
         if name.startswith(_FOREIGN) or name in {"NO_COLOR", "COLORTERM"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))

@@ -19,7 +19,7 @@ from tests.fakes.in_process import LOADED, FakeReplier, FakeSettings
 from tests.helpers import screen_text, wait_until
 
 
-class ChatApp(App[None]):
+class ChatApp(App[object]):
     """Only the chat, with a model loaded."""
 
     CSS = "ChatPanel { width: 1fr; height: 1fr; }"
@@ -55,20 +55,20 @@ class ChatApp(App[None]):
 
 
 @asynccontextmanager
-async def chatting(*pieces: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[ChatApp, Pilot[None]]]:
+async def chatting(*pieces: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[ChatApp, Pilot[object]]]:
     app = ChatApp(FakeReplier(*pieces))
     async with app.run_test(size=size) as pilot:
         yield app, pilot
 
 
-async def say(pilot: Pilot[None], text: str) -> None:
+async def say(pilot: Pilot[object], text: str) -> None:
     app = pilot.app
     app.query_one(Prompt).focus()
     app.query_one(Prompt).text = text
     await pilot.press("enter")
 
 
-async def ask(app: ChatApp, pilot: Pilot[None], text: str) -> None:
+async def ask(app: ChatApp, pilot: Pilot[object], text: str) -> None:
     """Send and wait until the reply has ended and is shown."""
     before = len(app.heard)
     await say(pilot, text)

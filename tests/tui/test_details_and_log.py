@@ -52,7 +52,7 @@ class Copies:
         self.folder.rmdir()
 
 
-class Host(App[None]):
+class Host(App[object]):
     """Shows one widget."""
 
     def __init__(self, shown: Widget) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal
 
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from modeldeck.config.generation import GenerationSettings
@@ -26,7 +28,7 @@ def store(paths: Paths) -> GenerationStore:
     return store
 
 
-class Host(App[None]):
+class Host(App[object]):
     """Opens the form and keeps its result."""
 
     results: list[bool | None]
@@ -44,7 +46,7 @@ class Host(App[None]):
 @asynccontextmanager
 async def editing(
     store: GenerationStore, model_id: str | None = "m", size: tuple[int, int] = (80, 24)
-) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+) -> AsyncIterator[tuple[Host, Pilot[object]]]:
     app = Host(store, model_id)
     async with app.run_test(size=size) as pilot:
         await wait_until(pilot, lambda: isinstance(app.screen, GenerationEditor) and app.screen.focused is not None)
@@ -55,12 +57,16 @@ def row(app: Host, name: str) -> SettingRow:
     return next(row for row in app.screen.query(SettingRow) if row.setting.name == name)
 
 
-async def enter(app: Host, pilot: Pilot[None], name: str, text: str) -> None:
+async def enter(app: Host, pilot: Pilot[object], name: str, text: str) -> None:
     """Type into a row, replacing what is there."""
     row(app, name).focus_field()
     field = app.screen.focused
     assert isinstance(field, Input | TextArea)
     await pilot.press("end", *(["backspace"] * 8), *text)
+
+
+def is_seen(app: Host, widget: Widget) -> bool:
+    return bool(app.screen.find_widget(widget).visible_region)
 
 
 class TestTheForm:
@@ -86,7 +92,7 @@ class TestTheForm:
             for _ in range(len(SETTINGS) + 4):
                 focused = app.screen.focused
                 assert focused is not None
-                await wait_until(pilot, lambda: app.screen.find_widget(app.screen.focused).visible_region)
+                await wait_until(pilot, partial(is_seen, app, focused))
                 parent = next((node for node in focused.ancestors if isinstance(node, SettingRow)), None)
                 seen.add(parent.setting.name if parent else focused.id or "")
                 await pilot.press("tab")
