@@ -13,8 +13,8 @@ from tests.real.engine import Engine
 
 TOKENS = 128
 PROMPT = "What is the capital of France? " * 4
-SAMPLED = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 50}
-GREEDY = {"do_sample": False}
+SAMPLED: dict[str, object] = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 50}
+GREEDY: dict[str, object] = {"do_sample": False}
 
 
 def main(pairs: int) -> list[Comparison]:
@@ -35,7 +35,7 @@ def main(pairs: int) -> list[Comparison]:
 def _compare(name: str, settings: dict[str, object], ours: Engine, theirs: Peer, pairs: int) -> Comparison:
     def mine() -> float:
         start = perf_counter()
-        given = GenerationSettings(max_new_tokens=TOKENS, seed=1, **settings)  # type: ignore[arg-type]  # from above
+        given = GenerationSettings(max_new_tokens=TOKENS, seed=1, **settings)  # type: ignore[arg-type]  # of the two above
         reply = ours.answer(ours.ask(PROMPT, given))
         if reply.stats is None or reply.stats.new_tokens != TOKENS:
             raise RuntimeError(f"the reply is not {TOKENS} tokens long: {reply.failure}")

@@ -1,4 +1,4 @@
-"""Time until a model can reply: our engine against ``from_pretrained`` plus one token, all imports done on both sides."""
+"""Time until a model can reply: our engine against ``from_pretrained`` plus one token, with all imports done."""
 
 from __future__ import annotations
 
