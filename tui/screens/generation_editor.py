@@ -93,8 +93,8 @@ class GenerationEditor(ModalScreen[bool]):
         wide = self.size.width >= _WIDE
         one = self._draft.model_id is not None
         labels = {
-            "save-here": "Save for this model ^s" if wide else "Save this model",
-            "save-all": ("For all models ^g" if one else "Save for all models ^s") if wide else "All models",
+            "save-here": "Save this model ^s" if wide else "Save this model",
+            "save-all": ("All models ^g" if one else "Save for all models ^s") if wide else "All models",
             "reset-all": "Reset to defaults" if wide else "Defaults",
             "close": "Close esc" if wide else "Close",
         }
