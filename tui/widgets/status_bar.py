@@ -48,7 +48,7 @@ class StatusBar(Widget):
     def on_mount(self) -> None:
         """Start the clock and look at the memory once a second."""
         self.set_interval(0.5, self._tick)
-        self._watch_memory()
+        self._poll_memory()
 
     def watch_engine(self, before: EngineView, now: EngineView) -> None:
         """The clock counts from the last change of state."""
@@ -81,7 +81,7 @@ class StatusBar(Widget):
             self.elapsed = int(monotonic() - self._since)
 
     @work(group="memory")
-    async def _watch_memory(self) -> None:
+    async def _poll_memory(self) -> None:
         """The libraries that read the memory are imported in the thread too, after the first frame."""
         monitor = await asyncio.to_thread(_open_monitor)
         while True:
