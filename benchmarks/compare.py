@@ -12,6 +12,8 @@ from statistics import median
 from typing import Literal
 
 RESAMPLES = 2000
+FEWEST_PAIRS = 3
+"""With fewer the interval says nothing, and no target counts as met or missed."""
 Verdict = Literal["met", "missed", "undecided"]
 
 
@@ -32,6 +34,8 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """``met`` or ``missed`` only where the whole interval says so."""
+        if len(self.ours) < FEWEST_PAIRS:
+            return "undecided"
         if self.low <= self.target <= self.high and self.low != self.high:
             return "undecided"
         return "met" if (self.ratio <= self.target) == self.at_most or self.ratio == self.target else "missed"

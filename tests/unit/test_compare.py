@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks.compare import compare, in_turns
 
-figures = st.lists(st.floats(0.01, 100), min_size=2, max_size=12)
+figures = st.lists(st.floats(0.01, 100), min_size=3, max_size=12)
 
 
 def test_a_clear_difference_is_met_or_missed() -> None:
@@ -24,6 +24,10 @@ def test_noise_around_the_target_decides_nothing() -> None:
     theirs = [chance.uniform(0.5, 2) for _ in range(10)]
     ours = [chance.uniform(0.5, 2) for _ in range(10)]
     assert compare("x", ours, theirs, target=1.0).verdict == "undecided"
+
+
+def test_one_pair_decides_nothing() -> None:
+    assert compare("x", [1.0], [100.0], target=0.5).verdict == "undecided"
 
 
 @given(figures)
