@@ -78,3 +78,16 @@ def all_actions(app: App[Any], screen: Screen[Any], keymap: dict[str, str]) -> l
                     binding.id, binding.description, binding.tooltip, keys, node, binding.action
                 )
     return list(actions.values())
+
+
+def clashes(actions: list[Action], keymap: dict[str, str]) -> list[tuple[str, str]]:
+    """Pairs of ids of which the user gave the first the key that the second has in the same place, or everywhere."""
+    found = []
+    for changed in actions:
+        if changed.id not in keymap:
+            continue
+        for other in actions:
+            together = other.node is changed.node or "Everywhere" in (other.area, changed.area)
+            if other.id != changed.id and together and set(other.keys) & set(changed.keys):
+                found.append((changed.id, other.id))
+    return found

@@ -90,11 +90,10 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         await self.services.manager.close()
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Say once that two actions have the same key."""
+        """Textual tells only some of the clashes; the others are found when the settings are read."""
         for binding in clashed_bindings:
-            if binding.id is not None and binding.id not in self._clashes:
-                self._clashes.add(binding.id)
-                self._warn(f"config.toml: keys: the key of {binding.id} was given to another action too.")
+            if binding.id is not None:
+                self._say_clash(binding.id, "another action")
 
     async def action_quit(self) -> None:
         """Leave; asks only when a reply or a download would be lost."""
@@ -150,14 +149,21 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self.exit(code, return_code=code)
 
     def _report_settings(self) -> None:
-        from modeldeck.tui.actions import all_actions
+        from modeldeck.tui.actions import all_actions, clashes
 
         settings = self.services.settings
         if settings.theme not in self.available_themes:
             self._warn(f"config.toml: theme: {clean_name(settings.theme, 40)} is not a theme; the default is used.")
-        known = {action.id for action in all_actions(self, self.main_screen, {})}
-        for name in settings.keys.keys() - known:
+        actions = all_actions(self, self.main_screen, settings.keys)
+        for name in settings.keys.keys() - {action.id for action in actions}:
             self._warn(f"config.toml: keys: {clean_name(name, 60)} is no action; the help lists all of them.")
+        for changed, other in clashes(actions, settings.keys):
+            self._say_clash(changed, other)
+
+    def _say_clash(self, action_id: str, other: str) -> None:
+        if action_id not in self._clashes:
+            self._clashes.add(action_id)
+            self._warn(f"config.toml: keys: {action_id} has the same key as {other}; only one of them can be reached.")
 
     def _warn(self, sentence: str) -> None:
         self.services.log.append(sentence)
