@@ -15,6 +15,7 @@ from modeldeck.config.generation import GenerationSettings
 from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
+from modeldeck.tui.widgets.streamed_reply import StreamedReply
 from tests.fakes.in_process import LOADED, FakeReplier, FakeSettings
 from tests.helpers import screen_text, wait_until
 
@@ -233,13 +234,18 @@ class TestReading:
             await wait_until(pilot, lambda: app.view.scroll_y == app.view.max_scroll_y > 0)
             app.replier.gate.clear()
             await say(pilot, "again")
-            await wait_until(pilot, lambda: "line 24" in screen_text(app))
+            reply = app.query(StreamedReply).last
+            await wait_until(pilot, lambda: reply().size.height > 50 and app.view.scroll_y == app.view.max_scroll_y)
             app.view.scroll_to(y=2, animate=False)
             await wait_until(pilot, lambda: app.view.scroll_y == 2)
             height = app.view.max_scroll_y
-            app.replier.gate.set()
+            reply().write("more\n\nand more\n\n")
             await wait_until(pilot, lambda: app.view.max_scroll_y > height)
             assert app.view.scroll_y == 2
+            app.view.scroll_end(animate=False)
+            await wait_until(pilot, lambda: app.view.scroll_y == app.view.max_scroll_y)
+            reply().write("the end\n\n")
+            await wait_until(pilot, lambda: "the end" in screen_text(app))
 
     async def test_copying_the_last_reply(self) -> None:
         async with chatting("The \x1b[31m answer") as (app, pilot):
