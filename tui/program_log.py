@@ -44,7 +44,7 @@ class _PrivateFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.fchmod(descriptor, 0o600)
-        return open(descriptor, self.mode, encoding=self.encoding, errors=self.errors)  # noqa: PTH123  # a descriptor
+        return open(descriptor, "a", encoding=self.encoding, errors=self.errors)  # noqa: PTH123  # a descriptor
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Drop the record."""

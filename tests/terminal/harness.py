@@ -57,7 +57,8 @@ class Terminal:
     @property
     def modes_now(self) -> list[Any]:
         """The terminal's modes, as ``termios.tcgetattr`` has them."""
-        return termios.tcgetattr(self._slave)
+        modes: list[Any] = termios.tcgetattr(self._slave)
+        return modes
 
     def children(self) -> list[psutil.Process]:
         """The processes below the program: engines, the spare included."""
@@ -125,7 +126,7 @@ def _complete(sequence: bytes) -> bool:
 def is_alive(process: psutil.Process) -> bool:
     """Whether a process runs; a zombie, which nobody reaps in some containers, does not."""
     with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

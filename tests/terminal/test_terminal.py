@@ -150,7 +150,7 @@ def set_temperature(opened: Terminal, value: str) -> None:
     opened.wait_for("The reply ends after")
     opened.press("down", "down")
     opened.wait_for("Higher is more varied")
-    opened.press("ctrl+a", "ctrl+k", value)
+    opened.press(value)
     opened.wait_for(lambda: any("Temperature" in line and value in line for line in opened.text.splitlines()))
     opened.press("ctrl+g")
     opened.wait_for(f"temp {value}")

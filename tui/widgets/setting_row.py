@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
 from modeldeck.backend.text import clean_name, clean_text
@@ -53,14 +52,23 @@ class OnOff(Static, can_focus=True):
         word = "on" if on else "off"
         self.update(Content(word) if text else Content.styled(word, "$text-disabled"))
 
+    @property
+    def text(self) -> str:
+        """As ``declaration.parse`` reads it: ``true``, ``false`` or empty."""
+        return self._value
+
     def action_switch(self) -> None:
         """The other one of the two."""
         on = self._value == "true" if self._value else self._below
-        self.post_message(self.Changed("false" if on else "true"))
+        self._change("false" if on else "true")
 
     def action_empty(self) -> None:
         """Back to the layer below."""
-        self.post_message(self.Changed(""))
+        self._change("")
+
+    def _change(self, text: str) -> None:
+        self.show_value(text, self._below)
+        self.post_message(self.Changed(text))
 
 
 class SettingRow(Vertical):
@@ -115,6 +123,11 @@ class SettingRow(Vertical):
     def limits(self) -> str:
         """What is allowed, in the words of this form."""
         return "on or off" if self.setting.kind == "bool" else self.setting.limits
+
+    @property
+    def text(self) -> str:
+        """What the field holds now; the draft follows as soon as the message arrives."""
+        return self._field.value if isinstance(self._field, Input) else self._field.text
 
     def compose(self) -> ComposeResult:
         """The four columns, and a line for what is wrong."""
@@ -171,7 +184,7 @@ class SettingRow(Vertical):
                 text = event.text
         self.post_message(self.Edited(self.setting.name, text))
 
-    def _make_field(self) -> Widget:
+    def _make_field(self) -> Input | TextArea | OnOff:
         match self.setting.kind:
             case "bool":
                 return OnOff()
