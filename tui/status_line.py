@@ -23,6 +23,8 @@ _STYLES = {
     ModelStatus.UNLOADING: "bold $text-accent",
     ModelStatus.FAILED: "bold $text-error",
 }
+_WORTH_SAYING = 50_000_000
+"""Bytes; what shows as 0.0 GB says nothing."""
 _BAR_CELLS = 8
 
 
@@ -137,7 +139,7 @@ def _memory_words(memory: MemoryReading, ascii_only: bool) -> list[str]:
         fullest = max(memory.devices, key=lambda device: device.used_bytes)
         return [full, plain, _device(fullest, None)]
     ram = f"RAM {gigabytes(memory.ram.used_bytes)}/{gigabytes(memory.ram.total_bytes)} GB"
-    engine = f"engine {gigabytes(memory.engine_bytes)} GB" if memory.engine_bytes else ""
+    engine = f"engine {gigabytes(memory.engine_bytes)} GB" if memory.engine_bytes >= _WORTH_SAYING else ""
     return [f"{ram}  {engine}", ram] if engine else [ram]
 
 

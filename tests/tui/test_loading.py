@@ -108,10 +108,10 @@ async def test_loading_a_second_model_unloads_the_first_and_u_gives_the_memory_b
         manager = app.services.manager
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADED)
-        first = manager.engine_pids[0]
+        first: int = manager.engine_pids[0]
         await pilot.press("j", "enter")
         await wait_until(
-            pilot, lambda: app.main_screen.loaded is not None and manager.engine_pids not in ((first,), ())
+            pilot, lambda: app.main_screen.loaded is not None and first not in manager.engine_pids
         )
         await until_status(pilot, ModelStatus.LOADED)
         assert len(manager.engine_pids) == 1

@@ -56,7 +56,7 @@ class AddDialog(Dialog[ModelInfo | HubModel]):
                 Content("A folder or a .gguf file on this machine, or a Hub id (org/name), which is downloaded."),
                 classes="dialog-muted",
             )
-            yield Input(placeholder="~/models/name or org/name", id="typed")
+            yield Input(placeholder="~/models/name or org/name", compact=True, id="typed")
             yield Static(markup=False, classes="dialog-problem", id="problem")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Add", variant="primary", id="add", compact=True)

@@ -19,6 +19,12 @@ class Dialog(ModalScreen[Result], inherit_bindings=False):
         Binding("shift+tab", "app.focus_previous", "Back", show=False, id="dialog.back", tooltip="To the field before"),
     ]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The footer behind still shows the keys of the deck, which Textual looks up on the screen that is on top."""
+        if not hasattr(self, f"action_{action}"):
+            return self.app.screen_stack[0].check_action(action, parameters)
+        return super().check_action(action, parameters)
+
     def action_close(self) -> None:
         """Answer nothing."""
         self.dismiss(None)

@@ -33,7 +33,7 @@ class HelpScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """The areas, each with its keys."""
-        with Vertical(classes="dialog -large"):
+        with Vertical(classes="dialog -large", id="help"):
             yield Static("Keys", classes="dialog-title")
             with VerticalScroll(id="help-keys"):
                 yield Static(self._table())

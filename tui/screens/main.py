@@ -20,6 +20,7 @@ from modeldeck.tui.widgets.pane_bar import PaneBar
 if TYPE_CHECKING:
     from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
+    from modeldeck.tui.widgets.chat_panel import ChatPanel
 
 
 class MainScreen(PanesScreen):
@@ -27,6 +28,7 @@ class MainScreen(PanesScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Stop", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
+        Binding("escape", "back", "Models", id="pane.models", tooltip="Clear the filter, or go back to the models"),
     ]
 
     def __init__(self, services: Services) -> None:
@@ -85,12 +87,16 @@ class MainScreen(PanesScreen):
         self.app.push_screen(GenerationEditor(self.services.generation, model_id, name), closed)
 
     async def action_cancel(self) -> None:
-        """Do the first that applies: clear the filter, stop the reply, the load, the download; else to the models."""
+        """Do the first that applies: clear the filter, stop the reply, the load, the download."""
         if self.pane == "models" and self.browser.clear_filter():
             return
-        if await self.stop_reply() or self.loads.cancel() or self.downloads.cancel():
-            return
-        self.go("models")
+        if not (await self.stop_reply() or self.loads.cancel()):
+            self.downloads.cancel()
+
+    def action_back(self) -> None:
+        """Show all models again, or go back to them."""
+        if self.pane != "models" or not self.browser.clear_filter():
+            self.go("models")
 
     async def stop_reply(self) -> bool:
         """End the reply that runs; False when none does."""
@@ -104,8 +110,9 @@ class MainScreen(PanesScreen):
         if action == "error":
             return status is ModelStatus.FAILED
         if action == "cancel":
-            busy = status is ModelStatus.LOADING or self.services.manager.generating or self.downloads.running
-            return busy or self.pane != "models" or self.browser.filtering
+            return status is ModelStatus.LOADING or self.services.manager.generating or self.downloads.running
+        if action == "back":
+            return self.pane != "models" or self.browser.filtering
         return True
 
     @on(ModelBrowser.LoadRequested)
@@ -120,18 +127,40 @@ class MainScreen(PanesScreen):
     @on(EngineChanged)
     def _engine_changed(self) -> None:
         manager = self.services.manager
+        if manager.loaded is not None and manager.loaded != self.loaded:
+            for note in manager.loaded.notes:
+                self.services.log.append(note)
         self.loaded = manager.loaded
         self.engine = EngineView.of(manager, self.loads.name_of)
         self.model_name = self.engine.model_name
         self.browser.active_id = self.engine.model_id
         self.browser.active_status = self.engine.status
-        if self.status is not None:
+        if self.status is not None and self.right is not None:
             self.status.progress = manager.progress
+            self.right.refresh_copy()
 
     @on(LoadProgressed)
     def _show_progress(self, message: LoadProgressed) -> None:
         if self.status is not None and self.engine.status is ModelStatus.LOADING:
             self.status.progress = message.progress
+
+    def on_chat_panel_reply_started(self) -> None:
+        """The footer offers to stop it."""
+        self.refresh_bindings()
+
+    def on_chat_panel_reply_progressed(self, message: ChatPanel.ReplyProgressed) -> None:
+        """How fast the reply comes."""
+        self._show_speed(message.tokens_per_second)
+
+    def on_chat_panel_reply_finished(self, message: ChatPanel.ReplyFinished) -> None:
+        """The figure of the whole reply stays."""
+        if message.stats is not None and message.stats.tokens_per_second:
+            self._show_speed(message.stats.tokens_per_second)
+        self.refresh_bindings()
+
+    def _show_speed(self, tokens_per_second: float) -> None:
+        if self.status is not None:
+            self.status.speed = tokens_per_second
 
     def _show_download(self, name: str, progress: DownloadProgress | None) -> None:
         if self.status is not None:

@@ -188,6 +188,10 @@ class ModelBrowser(Vertical):
         """Look for models again."""
         self.search()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the filter itself its key is a character."""
+        return action != "filter" or not self.query_one(ModelFilter).has_focus
+
     def action_filter(self) -> None:
         """Open the filter."""
         field = self.query_one(ModelFilter)

@@ -65,3 +65,7 @@ class RightSide(Vertical):
     def refresh_settings(self) -> None:
         """The generation settings were saved."""
         self.query_one(ChatPanel).refresh_settings()
+
+    def refresh_copy(self) -> None:
+        """A load may have made a prepared copy."""
+        self.query_one(DetailsView).refresh_copy()
