@@ -63,7 +63,7 @@ class Terminal:
     def children(self) -> list[psutil.Process]:
         """The processes below the program: engines, the spare included."""
         with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self.process.pid).children(recursive=True)
+            found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
             self.seen.update(found)
             return found
         return []

@@ -20,14 +20,16 @@ def test_load_the_starter_hold_three_turns_change_the_temperature_quit_and_find_
         None, GenerationSettings(max_new_tokens=24, seed=1)
     )
     with terminal(columns=120, rows=45) as opened:
-        opened.wait_for("SmolLM2-135M-Instruct", 60)
+        opened.wait_for("SmolLM2", 60)
         opened.wait_for("enter loads", 60)
         opened.press("enter")
         opened.wait_for(LOADED, 180)
         opened.press("tab")
         opened.wait_for("Send")
         for turn, prompt in enumerate(("Say hello.", "What is two plus two?", "Thank you."), start=1):
-            opened.press(prompt, "enter")
+            opened.press(prompt)
+            opened.wait_for(f"> {prompt}")
+            opened.press("enter")
             opened.wait_for(partial(_replies, opened, turn), 120)
         set_temperature(opened, "0.35")
         opened.press("ctrl+q")
