@@ -59,6 +59,15 @@ async def test_a_key_pressed_before_the_other_panes_are_up_counts() -> None:
         await wait_until(pilot, lambda: isinstance(app.focused, Prompt))
 
 
+async def test_a_dialog_opened_before_the_other_panes_are_up_does_not_keep_them_away() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        app.action_help()
+        await opened(pilot)
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: "Qwen3-8B" in screen_text(app))
+
+
 async def test_the_mouse_moves_the_keys_too() -> None:
     app = deck()
     async with app.run_test(size=WIDE) as pilot:

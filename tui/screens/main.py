@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from modeldeck.tui.widgets.chat_panel import ChatPanel
 
 
+_AT_LATEST_SECONDS = 0.5
+"""After this time the other panes come even if the first frame has not been seen."""
+
+
 class MainScreen(PanesScreen):
     """Everything that can be done from the panes."""
 
@@ -33,6 +37,7 @@ class MainScreen(PanesScreen):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
+        self._complete = False
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.downloads = DownloadFlow(self, services, self._show_download, self._take_model)
 
@@ -41,8 +46,13 @@ class MainScreen(PanesScreen):
         self.services.manager.on_change = self._tell_change
         self.watch(self.browser, "counts", self._show_counts, init=False)
         self.call_after_refresh(self._after_first_frame)
+        # A key that opens a dialog at once keeps this screen from being refreshed, and nothing may wait for that.
+        self.set_timer(_AT_LATEST_SECONDS, self._after_first_frame)
 
     async def _after_first_frame(self) -> None:
+        if self._complete:
+            return
+        self._complete = True
         self.browser.search()
         await self.mount_other_panes()
         self._engine_changed()

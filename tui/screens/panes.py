@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,11 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from modeldeck.backend.models import LoadedModel
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.widgets.key_bar import KeyBar
 from modeldeck.tui.widgets.model_browser import ModelBrowser
 from modeldeck.tui.widgets.pane_bar import PANES, PaneBar
 
@@ -62,9 +64,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         yield PaneBar(clean_name(socket.gethostname(), 40)).data_bind(PanesScreen.pane)
         with Horizontal(id="panes"):
             yield ModelBrowser(self.services.catalog, ascii_only=self.services.settings.ascii, id="browser")
-        yield Footer()
-        least = f"modeldeck needs a window of at least {LEAST_WIDTH} by {LEAST_HEIGHT}."
-        yield Static(least, id="too-small", markup=False)
+        yield KeyBar()
 
     @property
     def browser(self) -> ModelBrowser:
@@ -73,8 +73,13 @@ class PanesScreen(Screen[None], inherit_bindings=False):
 
     async def mount_other_panes(self) -> None:
         """Everything that the first frame does not wait for, its imports included."""
-        from modeldeck.tui.widgets.right_side import RightSide
         from modeldeck.tui.widgets.status_bar import StatusBar
+
+        await asyncio.sleep(0)  # between the imports, so that a key never waits for all of them
+        from modeldeck.tui.widgets.chat_panel import ChatPanel as _  # noqa: F401  # most of what the right side needs
+
+        await asyncio.sleep(0)
+        from modeldeck.tui.widgets.right_side import RightSide
 
         services = self.services
         right = RightSide(services, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
@@ -82,7 +87,10 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         status.data_bind(PanesScreen.engine)
         with self.app.batch_update():
             await self.query_one("#panes").mount(right)
-            await self.mount(status, before=self.query_one(Footer))
+            await self.mount(status, before=self.query_one(KeyBar))
+            least = f"modeldeck needs a window of at least {LEAST_WIDTH} by {LEAST_HEIGHT}."
+            await self.mount(Static(least, id="too-small", markup=False))
+            await self.browser.complete()
         self.right, self.status = right, status
         right.highlighted = self.browser.highlighted
         self._lay_out()

@@ -102,11 +102,17 @@ class ModelBrowser(Vertical):
         self.searching = False
 
     def compose(self) -> ComposeResult:
-        """The filter shows when it is used, the hint when there is nothing to list."""
-        yield ModelFilter(placeholder="words of a name, architecture or type", compact=True, id="filter")
+        """The list alone, which is what the first frame needs."""
         models = ModelList(ascii_only=self._ascii, id="models")
         yield models.data_bind(ModelBrowser.active_id, ModelBrowser.active_status)
-        yield Static(id="empty", markup=False)
+
+    async def complete(self) -> None:
+        """Bring the filter, which shows when it is used, and the hint for when there is nothing to list."""
+        if not self.query(ModelFilter):
+            field = ModelFilter(placeholder="words of a name, architecture or type", compact=True, id="filter")
+            await self.mount(field, before=self.model_list)
+            await self.mount(Static(id="empty", markup=False))
+            self._tell()
 
     @property
     def model_list(self) -> ModelList:
@@ -121,7 +127,7 @@ class ModelBrowser(Vertical):
     @property
     def filtering(self) -> bool:
         """Whether the filter is open."""
-        return bool(self.query_one(ModelFilter).display)
+        return any(field.display for field in self.query(ModelFilter))
 
     def search(self) -> None:
         """Look for models again; what is shown stays until everything was seen."""
@@ -164,12 +170,12 @@ class ModelBrowser(Vertical):
 
     def clear_filter(self) -> bool:
         """Show all models again; False when nothing was filtered."""
-        field = self.query_one(ModelFilter)
-        used = field.display
-        field.display = False
-        field.value = ""
-        self.shelf.filter("")
+        used = self.filtering
         if used:
+            field = self.query_one(ModelFilter)
+            field.display = False
+            field.value = ""
+            self.shelf.filter("")
             self._show()
             self.model_list.focus()
         return used
@@ -190,10 +196,11 @@ class ModelBrowser(Vertical):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter itself its key is a character."""
-        return action != "filter" or not self.query_one(ModelFilter).has_focus
+        return action != "filter" or not isinstance(self.screen.focused, ModelFilter)
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Open the filter."""
+        await self.complete()
         field = self.query_one(ModelFilter)
         field.display = True
         field.focus()
@@ -220,10 +227,10 @@ class ModelBrowser(Vertical):
         """Say how many there are, and what to do when there is nothing."""
         shown, known = self.model_list.row_count, len(self.shelf)
         self.counts = (f"{shown} of {known}" if shown != known else f"{known}") + (" ..." if self.searching else "")
-        empty = self.query_one("#empty", Static)
-        empty.display = shown == 0
-        if shown == 0:
-            empty.update(self._hint(known))
+        for empty in self.query("#empty").results(Static):
+            empty.display = shown == 0
+            if shown == 0:
+                empty.update(self._hint(known))
 
     def _hint(self, known: int) -> Content:
         if self.searching and not known:

@@ -1,0 +1,66 @@
+"""A program in a pseudo-terminal, watched for what it draws."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+
+
+class InPty:
+    """Everything that a program wrote to its terminal so far, and how long that took."""
+
+    def __init__(self, master: int, started: float) -> None:
+        self._master = master
+        self._started = started
+        self._written = b""
+
+    def seconds_until(self, *marks: str, limit: float = 60.0) -> float:
+        """Seconds from the start until all marks were written since the last ``forget``.
+
+        Raises RuntimeError when that never happens.
+        """
+        wanted = [mark.encode() for mark in marks]
+        while not all(mark in self._written for mark in wanted):
+            left = self._started + limit - perf_counter()
+            ready = select.select([self._master], [], [], max(0.0, left))[0]
+            try:
+                piece = os.read(self._master, 65536) if ready else b""
+            except OSError:  # EIO: the program has closed its terminal
+                piece = b""
+            if not piece:
+                missing = [mark.decode() for mark in wanted if mark not in self._written]
+                raise RuntimeError(f"never drawn: {missing}\n{self._written[-2000:]!r}")
+            self._written += piece
+        return perf_counter() - self._started
+
+    def forget(self) -> None:
+        """Look only at what is written from now on."""
+        self._written = b""
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._master, keys.encode())
+
+
+@contextmanager
+def in_pty(command: Sequence[str], environ: Mapping[str, str], columns: int = 120, lines: int = 40) -> Iterator[InPty]:
+    """Start a program in a terminal of its own; on leaving it is killed and reaped."""
+    started = perf_counter()
+    pid, master = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        os.execve(command[0], list(command), dict(environ))
+    try:
+        yield InPty(master, started)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(master)
