@@ -40,8 +40,17 @@ class PanesScreen(Screen[None], inherit_bindings=False):
     AUTO_FOCUS = "#models"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "next_pane(1)", "Next", id="pane.next", tooltip="To the next pane"),
-        Binding("shift+tab", "next_pane(-1)", "Pane back", show=False, id="pane.previous", tooltip="One pane back"),
+        # Priority, and the focus moved at once: what is typed right behind it, as a slow link delivers it, goes there.
+        Binding("tab", "next_pane(1)", "Next", id="pane.next", tooltip="To the next pane", priority=True),
+        Binding(
+            "shift+tab",
+            "next_pane(-1)",
+            "Pane back",
+            show=False,
+            id="pane.previous",
+            tooltip="One pane back",
+            priority=True,
+        ),
     ]
 
     engine: reactive[EngineView] = reactive(EngineView(), bindings=True)
@@ -101,7 +110,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         """Show a pane and give it the keys."""
         self.pane = pane
         if pane == "models":
-            self.browser.model_list.focus()
+            self.set_focus(self.browser.model_list)
         elif self.right is not None:
             self.right.focus_pane()
 

@@ -149,7 +149,7 @@ class ChatPanel(Vertical):
 
     def focus_prompt(self) -> None:
         """Let the user type."""
-        self.query_one(Prompt).focus()
+        self.screen.set_focus(self.query_one(Prompt))
 
     def refresh_settings(self) -> None:
         """Show what holds for the next reply; call it when settings were saved."""

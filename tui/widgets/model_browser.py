@@ -63,7 +63,14 @@ class ModelBrowser(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "load", "Load", id="model.load", tooltip="Load the highlighted model"),
-        Binding("slash", "filter", "Filter", id="models.filter", tooltip="Filter by name, architecture or type"),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            id="models.filter",
+            tooltip="Filter by name, architecture or type",
+            priority=True,  # what is typed right behind it goes into the filter
+        ),
         Binding("r", "rescan", "Rescan", show=False, id="models.rescan", tooltip="Look for models again"),
         *DECK_KEYS,
     ]
@@ -177,7 +184,7 @@ class ModelBrowser(Vertical):
             field.value = ""
             self.shelf.filter("")
             self._show()
-            self.model_list.focus()
+            self.screen.set_focus(self.model_list)
         return used
 
     def action_load(self) -> None:
@@ -203,7 +210,7 @@ class ModelBrowser(Vertical):
         await self.complete()
         field = self.query_one(ModelFilter)
         field.display = True
-        field.focus()
+        self.screen.set_focus(field)
 
     @on(Input.Changed, "#filter")
     def _filter(self, message: Input.Changed) -> None:
@@ -215,7 +222,7 @@ class ModelBrowser(Vertical):
     def _leave_filter(self, message: ModelFilter.Left) -> None:
         message.stop()
         if message.keep and self.query_one(ModelFilter).value:
-            self.model_list.focus()
+            self.screen.set_focus(self.model_list)
         else:
             self.clear_filter()
 

@@ -54,9 +54,9 @@ class RightSide(Vertical):
         if self.pane == "chat":
             self.query_one(ChatPanel).focus_prompt()
         elif self.pane == "details":
-            self.query_one(DetailsView).focus()
+            self.screen.set_focus(self.query_one(DetailsView))
         else:
-            self.query_one(LogView).focus()
+            self.screen.set_focus(self.query_one(LogView))
 
     async def stop_reply(self) -> bool:
         """End the reply that runs; False when none does."""
