@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from textual import events
 from textual.pilot import Pilot
 
@@ -17,13 +18,13 @@ def burst(pilot: Pilot[int], *keys: str) -> None:
         pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
 
 
-async def test_what_follows_tab_goes_into_the_prompt() -> None:
-    for size in (NARROW, WIDE):
-        app = deck()
-        async with app.run_test(size=size) as pilot:
-            await opened(pilot)
-            burst(pilot, "tab", *"quit, please")
-            await wait_until(pilot, lambda: app.screen.query_one(Prompt).text == "quit, please")
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_what_follows_tab_goes_into_the_prompt(size: tuple[int, int]) -> None:
+    app = deck()
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        burst(pilot, "tab", *"quit, please")
+        await wait_until(pilot, lambda: app.screen.query_one(Prompt).text == "quit, please")
 
 
 async def test_what_follows_the_slash_goes_into_the_filter() -> None:
