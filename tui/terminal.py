@@ -72,6 +72,7 @@ class TerminalGuard:
         while not self._stopped.is_set():
             events = poll.poll(_POLL_MILLISECONDS)
             if any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in events):
+                _write_nowhere()
                 self._end(HANGUP_EXIT)
                 return
 
@@ -101,6 +102,14 @@ class TerminalGuard:
         if self._modes is not None:
             with suppress(termios.error, OSError):
                 termios.tcsetattr(0, termios.TCSANOW, self._modes)
+
+
+def _write_nowhere() -> None:
+    """What is still to be drawn goes to nobody: the writer neither blocks nor fails, and the exit code stays ours."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
 
 
 def _terminal_modes() -> list[Any] | None:

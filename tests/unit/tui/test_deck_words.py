@@ -1,0 +1,164 @@
+"""The words and figures of the deck: the shelf, a row, the status line, what was typed."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from modeldeck.backend.memory import DeviceMemory, MemoryReading
+from modeldeck.backend.models import LoadStage, ModelInfo, ModelSource, ModelStatus
+from modeldeck.backend.protocol import DownloadProgress, LoadProgress
+from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.screens.add_dialog import HubModel, what_was_typed
+from modeldeck.tui.shelf import ModelShelf
+from modeldeck.tui.status_line import StatusFacts, status_line
+from modeldeck.tui.widgets.model_row import model_line, title_line
+
+NAMES = st.text(min_size=1, max_size=60)
+
+
+def model(name: str, number: int = 0) -> ModelInfo:
+    return ModelInfo(id=f"{number}", name=name, path="/x", source=ModelSource.FOLDER, architecture="llama")
+
+
+@given(st.lists(NAMES, max_size=30), st.text(alphabet=string.ascii_letters + " ", max_size=10))
+def test_the_shelf_shows_exactly_the_models_that_have_every_word(names: list[str], text: str) -> None:
+    shelf = ModelShelf()
+    shelf.filter(text)
+    models = [model(name, number) for number, name in enumerate(names)]
+    shown = shelf.take(models)
+    words = text.casefold().split()
+    expected = [found.id for found in models if all(w in f"{found.name}\nllama".casefold() for w in words)]
+    assert [found.id for found in shown] == expected
+    assert [found.id for found in shelf.visible()] == expected
+
+
+def test_a_search_keeps_what_was_added_and_drops_what_is_gone() -> None:
+    shelf = ModelShelf()
+    shelf.begin()
+    shelf.take([model("a", 1), model("b", 2)])
+    shelf.finish()
+    shelf.add(model("mine", 3))
+    shelf.begin()
+    assert shelf.take([model("b", 2)]) == []
+    assert len(shelf) == 3
+    shelf.finish()
+    assert [found.name for found in shelf.visible()] == ["b", "mine"]
+
+
+@given(NAMES, st.integers(10, 200))
+def test_a_row_has_exactly_the_width_and_no_control_character(name: str, width: int) -> None:
+    line = model_line(model(name), "●", width)
+    assert cell_len(line) == width
+    assert cell_len(title_line(width)) == width
+    assert not [char for char in line if ord(char) < 32]
+
+
+RAM = DeviceMemory(name="ram", label="RAM", used_bytes=3_200_000_000, total_bytes=24_000_000_000, utilization=None)
+GPUS = tuple(
+    DeviceMemory(name=f"cuda:{n}", label="H100", used_bytes=18_400_000_000, total_bytes=80_000_000_000, utilization=34)
+    for n in range(2)
+)
+MEMORY = MemoryReading(devices=(), ram=RAM, engine_bytes=600_000_000, problem="")
+ON_GPUS = MemoryReading(devices=GPUS, ram=RAM, engine_bytes=600_000_000, problem="")
+LOADED = EngineView(ModelStatus.LOADED, "q", "Qwen3-8B", "cuda:0", "bf16 4bit")
+LOADING = EngineView(ModelStatus.LOADING, "l", "Llama-3.3-70B")
+HALF = LoadProgress(1, LoadStage.READING_WEIGHTS, 53_600_000_000, 141_100_000_000, "bytes")
+
+
+@given(
+    st.sampled_from(list(ModelStatus)),
+    st.text(max_size=80),
+    st.text(max_size=200),
+    st.integers(1, 250),
+    st.sampled_from([None, MEMORY, ON_GPUS]),
+    st.sampled_from([None, 61.2]),
+    st.sampled_from(["", "org/name"]),
+)
+def test_the_status_line_is_never_wider_than_the_window(
+    status: ModelStatus,
+    name: str,
+    error: str,
+    width: int,
+    memory: MemoryReading | None,
+    speed: float | None,
+    download: str,
+) -> None:
+    view = EngineView(status, "id", name, "cpu", "bf16", error)
+    facts = StatusFacts(view, progress=HALF, memory=memory, speed=speed, download_name=download)
+    assert status_line(facts, width).cell_length <= width
+
+
+@pytest.mark.parametrize(
+    ("facts", "width", "expected"),
+    [
+        (StatusFacts(EngineView()), 80, " ○ NOT LOADED · enter loads the highlighted model"),
+        (StatusFacts(LOADED, memory=MEMORY, speed=61.2), 80, " ● LOADED Qwen3-8B · cuda:0 · bf16 4bit"),
+        (StatusFacts(LOADED, memory=ON_GPUS, speed=61.2), 80, " ● LOADED Qwen3-8B · cuda:0 · bf16 4bit"),
+        (
+            StatusFacts(LOADING, progress=HALF, elapsed=42, memory=MEMORY),
+            120,
+            " ◐ LOADING Llama-3.3-70B · reading weights 37% · 42 s · 53.6 of 141.1 GB · esc cancels",
+        ),
+        (
+            StatusFacts(EngineView(), download_name="org/name", download=DownloadProgress(1, 10**9, 4 * 10**9)),
+            100,
+            " ↓ DOWNLOADING org/name · 25% · 1.0 of 4.0 GB · 0 s · esc cancels",
+        ),
+    ],
+)
+def test_what_the_status_line_says(facts: StatusFacts, width: int, expected: str) -> None:
+    assert status_line(facts, width).plain.startswith(expected)
+
+
+def test_eighty_columns_keep_state_model_memory_and_speed() -> None:
+    line = status_line(StatusFacts(LOADED, memory=ON_GPUS, speed=61.2), 80).plain
+    assert "LOADED Qwen3-8B" in line
+    assert "GPU0 18.4/80.0 GB" in line
+    assert "61.2 tok/s" in line
+
+
+def test_a_wide_window_shows_every_gpu_with_its_bar() -> None:
+    line = status_line(StatusFacts(LOADED, memory=ON_GPUS, speed=61.2), 160).plain
+    assert "GPU0 ▇▇▁▁▁▁▁▁ 18.4/80.0 GB 34%  GPU1 ▇▇▁▁▁▁▁▁" in line
+
+
+def test_a_failure_always_says_where_the_rest_stands() -> None:
+    view = EngineView(ModelStatus.FAILED, "l", "Llama-3.3-70B", error="needs 152.3 GB, 80.0 GB are free " * 5)
+    assert status_line(StatusFacts(view), 80).plain.endswith("e shows why ")
+
+
+def test_ascii_only_draws_ascii_only() -> None:
+    for facts in (StatusFacts(LOADED, memory=ON_GPUS), StatusFacts(LOADING, HALF), StatusFacts(EngineView())):
+        for width in (20, 80, 160):
+            assert status_line(facts, width, ascii_only=True).plain.isascii()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("org/name", HubModel("org/name")),
+        (" gpt2 ", HubModel("gpt2")),
+        ("org/name@v1.0", HubModel("org/name", "v1.0")),
+        ("https://huggingface.co/org/name", HubModel("org/name")),
+        ("https://huggingface.co/org/name/tree/main", HubModel("org/name")),
+        ("hf.co/org/name", HubModel("org/name")),
+        ("/models/x", Path("/models/x")),
+        ("model.gguf", Path.cwd() / "model.gguf"),
+        ("a/b/c", Path.cwd() / "a/b/c"),
+        ("./x", Path.cwd() / "x"),
+    ],
+)
+def test_what_was_typed_is_a_path_or_a_hub_id(typed: str, expected: Path | HubModel) -> None:
+    assert what_was_typed(typed) == expected
+
+
+@pytest.mark.parametrize("typed", ["", "  ", "org name", "-x/y", "org/na\u202eme", "org/[b]name", "x?y"])
+def test_what_is_neither_is_refused_with_a_sentence(typed: str) -> None:
+    with pytest.raises(ValueError, match=r"\.$"):
+        what_was_typed(typed)
