@@ -70,7 +70,7 @@ def engine_environment(paths: Paths, environ: Mapping[str, str], *, foreign: boo
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",
-        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cuda:0 is then the same GPU for torch as for NVML, which counts so
         "PYTHONUNBUFFERED": "1",
         "MODELDECK_GGUF_COPIES": str(paths.gguf_copies),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ def build_services(
     from modeldeck.backend.embedded import embedded_downloader, embedded_engine
     from modeldeck.backend.gguf_copies import GgufCopies
     from modeldeck.backend.pipeline_manager import PipelineManager
+    from modeldeck.config.settings import model_folders
     from modeldeck.config.store import GenerationStore, load_settings
     from modeldeck.tui.log_buffer import EngineLogBuffer
 
@@ -55,11 +55,6 @@ def build_services(
     generation = GenerationStore(paths.generation_file)
     generation_problems = generation.load()
     log = EngineLogBuffer()
-    folders = (
-        tuple(Path(folder).expanduser() for folder in settings.model_folders)
-        if paths.model_folders is None
-        else paths.model_folders
-    )
     manager = PipelineManager(
         start_engine or embedded_engine(settings, paths, log.append),
         keep_spare=settings.spare_engine,
@@ -71,7 +66,7 @@ def build_services(
         problems=(*problems, *generation_problems),
         generation=generation,
         manager=manager,
-        catalog=Catalog(folders, paths.hub_cache),
+        catalog=Catalog(model_folders(settings, paths), paths.hub_cache),
         log=log,
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),

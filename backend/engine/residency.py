@@ -8,6 +8,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from modeldeck.backend.engine.progress import Progress
 from modeldeck.backend.models import LoadStage
 
@@ -52,4 +54,4 @@ def _resident_share(file: Path) -> float:
             failed = libc.mincore(ctypes.byref(start), ctypes.c_size_t(size), resident)
         finally:
             del start  # the map cannot be closed while it is referred to
-        return 1.0 if failed else sum(page & 1 for page in bytes(resident)) / pages
+        return 1.0 if failed else float((np.frombuffer(resident, np.uint8) & 1).mean())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modeldeck.config.paths import Paths
-from modeldeck.config.settings import Settings
+from modeldeck.config.settings import Settings, model_folders
 from modeldeck.config.store import ConfigProblem, load_settings
 from modeldeck.tui.cli_commands.output import fail, note
 
@@ -32,9 +32,7 @@ class Workspace:
     @property
     def model_folders(self) -> tuple[Path, ...]:
         """The folders that are searched for models; the environment goes before the file."""
-        if self.paths.model_folders is not None:
-            return self.paths.model_folders
-        return tuple(Path(folder).expanduser() for folder in self.settings.model_folders)
+        return model_folders(self.settings, self.paths)
 
     def complain(self) -> None:
         """Say on stderr what is wrong with the configuration; the rest of it counts."""

@@ -33,7 +33,7 @@ def test_s5_s7_s14_an_engine_gets_no_secret_and_no_network(paths: Paths) -> None
     assert "canary" not in environment.values()
     assert environment.items() >= HARMLESS.items()
     assert environment["HF_HUB_OFFLINE"] == environment["DISABLE_SAFETENSORS_CONVERSION"] == "1"
-    assert environment["TOKENIZERS_PARALLELISM"] == "false"
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert environment["HF_TOKEN_PATH"] == "/dev/null"
     assert environment["MODELDECK_GGUF_COPIES"] == str(paths.gguf_copies)
 
