@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ from textual.widgets import TextArea
 
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import ModelStatus
-from modeldeck.tui.screens import panes
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
 from modeldeck.tui.widgets import status_bar
@@ -35,7 +35,7 @@ class FakeMonitor:
 
 @pytest.fixture(autouse=True)
 def _same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panes.socket, "gethostname", lambda: "gpu-box-3")
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box-3")
     monkeypatch.setattr(status_bar, "_open_monitor", FakeMonitor)
 
 

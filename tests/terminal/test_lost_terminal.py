@@ -32,7 +32,7 @@ def _children_when_up(process: subprocess.Popen[bytes], master: int) -> list[psu
             written += os.read(master, 65536)
         except BlockingIOError:
             sleep(0.02)
-        children = psutil.Process(process.pid).children(recursive=True)
+        children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
         if b"NOT LOADED" in written and children:
             return children
     raise AssertionError(f"never came up: {written[-500:]!r}")

@@ -147,6 +147,8 @@ class MainScreen(PanesScreen):
         self.browser.active_status = self.engine.status
         if self.status is not None and self.right is not None:
             self.status.progress = manager.progress
+            if manager.loaded is None:
+                self.status.speed = None
             self.right.refresh_copy()
 
     @on(LoadProgressed)
