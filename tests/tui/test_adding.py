@@ -6,13 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input
 
 from modeldeck.tui.screens.add_dialog import AddDialog
 from modeldeck.tui.screens.error_dialog import ErrorDialog
+from modeldeck.tui.widgets.prompt import Prompt
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import screen_text, wait_until
-from tests.tui.deck import NARROW, WIDE, FakeCatalog, deck, model, opened
+from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, model, opened
 
 FETCHED = model("org/fetched", id="org/fetched@main")
 
@@ -49,6 +51,35 @@ async def test_a_mistake_gets_one_sentence_and_the_text_is_kept() -> None:
         await wait_until(pilot, lambda: app.screen is app.main_screen)
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/tmp/" + "n" * 300, "File name too long"), ("/a\0b/model", "null"), ("~nobody-here/model", "home")],
+    ids=["too long", "NUL", "unknown user"],
+)
+async def test_a_path_that_cannot_be_asked_for_gets_a_sentence_too(path: str, why: str) -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await type_in(pilot, app, path)
+        await wait_until(pilot, lambda: why in screen_text(app))
+        assert isinstance(app.screen, AddDialog)
+        assert app.screen.query_one(Input).value == path
+
+
+async def test_a_path_in_a_forbidden_folder_gets_a_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        with monkeypatch.context() as patch:  # root may enter every folder
+            patch.setattr(Path, "stat", refuse)
+            await type_in(pilot, app, "/root/model")
+            await wait_until(pilot, lambda: "/root/model cannot be read: Permission denied." in screen_text(app))
+        assert isinstance(app.screen, AddDialog)
+
+
 async def test_a_folder_with_a_model_becomes_a_highlighted_row_that_outlives_a_rescan(tmp_path: Path) -> None:
     folder = tmp_path / "my-model"
     folder.mkdir()
@@ -69,7 +100,7 @@ async def test_a_folder_with_a_model_becomes_a_highlighted_row_that_outlives_a_r
         assert "my-model" in browser.highlighted.name
 
 
-async def test_a_download_shows_its_progress_and_its_model_is_highlighted(tmp_path: Path) -> None:
+async def test_a_download_shows_its_progress_and_its_model_is_in_the_list(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"ready\n{PROGRESS}\ngate {gate}\n{FINISHED}\nhang"
     catalog = FakeCatalog()
@@ -81,8 +112,43 @@ async def test_a_download_shows_its_progress_and_its_model_is_highlighted(tmp_pa
         catalog.models.append(FETCHED)
         gate.touch()
         browser = app.main_screen.browser
-        await wait_until(pilot, lambda: browser.highlighted == FETCHED)
+        await wait_until(pilot, lambda: FETCHED in browser.shelf.visible() and browser.model_list.row_count == 5)
         await wait_until(pilot, lambda: "NOT LOADED" in screen_text(app))
+
+
+async def test_a_finished_download_leaves_the_keys_to_who_is_typing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    catalog = FakeCatalog()
+    app = deck(catalog=catalog, start_download=scripted_starter(f"ready\n{PROGRESS}\ngate {gate}\n{FINISHED}\nhang"))
+    async with app.run_test(size=NARROW, notifications=True) as pilot:
+        await opened(pilot)
+        await type_in(pilot, app, "org/fetched")
+        await wait_until(pilot, lambda: app.main_screen.downloads.running)
+        await pilot.press("tab", *"a")
+        catalog.models.append(FETCHED)
+        gate.touch()
+        await wait_until(pilot, lambda: "org/fetched is downloaded" in screen_text(app))
+        await pilot.press(*" quick q")
+        assert app.main_screen.query_one(Prompt).text == "a quick q"
+        assert app.main_screen.browser.highlighted == MODELS[0]
+        assert app.return_code is None
+
+
+async def test_a_failed_download_takes_no_key_from_who_is_typing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    failed = event(type="download_failed", message="There is no org/fetched on the Hub.", detail="404 [/]")
+    app = deck(start_download=scripted_starter(f"ready\n{PROGRESS}\ngate {gate}\n{failed}\nhang"))
+    async with app.run_test(size=NARROW, notifications=True) as pilot:
+        await opened(pilot)
+        await type_in(pilot, app, "org/fetched")
+        await wait_until(pilot, lambda: app.main_screen.downloads.running)
+        await pilot.press("tab", *"a")
+        gate.touch()
+        await wait_until(pilot, lambda: "There is no org/fetched" in screen_text(app))
+        await pilot.press(*" quick q")
+        assert app.screen is app.main_screen
+        assert app.main_screen.query_one(Prompt).text == "a quick q"
+        assert "404 [/]" in app.services.log.lines
 
 
 async def test_escape_cancels_a_download_and_its_child_is_gone() -> None:

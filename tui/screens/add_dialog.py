@@ -102,7 +102,14 @@ def _read(path: Path) -> ModelInfo | str:
     """The model at a path, or a sentence that says why there is none. Blocking."""
     from modeldeck.backend.catalog.catalog import read_model
 
-    if not path.exists():
-        return f"{path} is not there."
-    model = read_model(path, ModelSource.FOLDER)
+    shown = clean_name(str(path), 200)
+    try:
+        path.stat()  # exists() raises for some of what can be wrong, and says False for the rest
+        model = read_model(path, ModelSource.FOLDER)
+    except FileNotFoundError:
+        return f"{shown} is not there."
+    except OSError as error:
+        return f"{shown} cannot be read: {error.strerror or error}."
+    except ValueError as error:  # a NUL character
+        return f"{shown} is no path: {error}."
     return model if model.loadable else model.problems[0]
