@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class DownloadFlow:
     """At most one download at a time, in a child of its own.
 
-    ``show`` gets the name and the newest progress, or an empty name when none runs; ``take`` gets the model.
+    ``show`` gets the name and the newest progress, or an empty name when none runs. ``go_to`` gets a model that the
+    user has just named by its path; ``list_too`` gets one that came while the user was doing something else.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class DownloadFlow:
         screen: Screen[Any],
         services: Services,
         show: Callable[[str, DownloadProgress | None], None],
-        take: Callable[[ModelInfo], None],
+        go_to: Callable[[ModelInfo], None],
+        list_too: Callable[[ModelInfo], None],
     ) -> None:
         self._screen = screen
         self._services = services
         self._show = show
-        self._take = take
+        self._go_to = go_to
+        self._list_too = list_too
         self._worker: Worker[None] | None = None
 
     @property
@@ -54,7 +57,7 @@ class DownloadFlow:
 
         def answered(answer: ModelInfo | HubModel | None) -> None:
             if isinstance(answer, ModelInfo):
-                self._take(answer)
+                self._go_to(answer)
             elif answer is not None:
                 self._worker = self._screen.run_worker(self._download(answer), group="download", exit_on_error=False)
 
@@ -78,8 +81,8 @@ class DownloadFlow:
                 async for step in steps:
                     if isinstance(step, DownloadFinished):
                         model = await asyncio.to_thread(self._read, step)
-                        self._take(model)
-                        self._say(f"{name} is downloaded.")
+                        self._list_too(model)
+                        self._say(f"{name} is downloaded and in the list.")
                     else:
                         self._show(name, step)
         except BackendError as error:
@@ -96,11 +99,21 @@ class DownloadFlow:
             return read_model(Path(finished.path), ModelSource.HUB_CACHE)
 
     def _failed(self, name: str, error: BackendError) -> None:
+        """Say why: in a dialog, unless the keys that the user is typing would go to it."""
         self._services.log.append(f"DOWNLOAD FAILED {name}: {error}")
+        from textual.widgets import Input, TextArea  # by now they are there
+
+        app = self._screen.app
+        if app.screen is not self._screen or isinstance(app.focused, Input | TextArea):
+            if error.detail:
+                self._services.log.append(error.detail)
+            said = f"{name} was not downloaded: {clean_name(str(error), 500)}"
+            app.notify(said, title="Download", severity="error", timeout=12, markup=False)
+            return
         from modeldeck.tui.screens.error_dialog import ErrorDialog
 
         title = f"{name} was not downloaded"
-        self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=False))
+        app.push_screen(ErrorDialog(title, str(error), error.detail, again=False))
 
     def _say(self, sentence: str, severity: str = "information") -> None:
         self._services.log.append(sentence)

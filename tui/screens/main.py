@@ -39,7 +39,7 @@ class MainScreen(PanesScreen):
         super().__init__(services)
         self._complete = False
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
-        self.downloads = DownloadFlow(self, services, self._show_download, self._take_model)
+        self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
 
     def on_mount(self) -> None:
         """The other panes follow once the first frame is out."""
@@ -180,9 +180,13 @@ class MainScreen(PanesScreen):
             self.status.download = progress
         self.refresh_bindings()
 
-    def _take_model(self, model: ModelInfo) -> None:
+    def _go_to_model(self, model: ModelInfo) -> None:
         self.browser.add(model)
         self.go("models")
+
+    def _list_too(self, model: ModelInfo) -> None:
+        """The focus stays: the next key may be meant for the prompt."""
+        self.browser.add(model, highlight=False)
 
     def _tell_change(self) -> None:
         """Called by the manager in the middle of its work, so the screen asks it later."""

@@ -168,12 +168,14 @@ class ModelBrowser(Vertical):
             self.shelf.finish()
             self._show()
 
-    def add(self, model: ModelInfo) -> None:
-        """Take in a model that lies elsewhere, and highlight it."""
+    def add(self, model: ModelInfo, *, highlight: bool = True) -> None:
+        """Take in a model that lies elsewhere; highlighting it gives the list the keys where a filter had them."""
         self.shelf.add(model)
-        self.clear_filter()
+        if highlight:
+            self.clear_filter()
         self._show()
-        self.model_list.select(model.id)
+        if highlight:
+            self.model_list.select(model.id)
 
     def clear_filter(self) -> bool:
         """Show all models again; False when nothing was filtered."""
