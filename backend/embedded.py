@@ -13,7 +13,36 @@ from modeldeck.backend.spare_engine import EngineStarter
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings
 
-_SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?$|^AWS_|^SSH_AUTH_SOCK$", re.I)
+_ENGINE_NAMES = frozenset(
+    {
+        "PATH",  # triton calls compilers, and engine_python may be a script that calls others
+        "HOME", "USER", "LOGNAME",  # where caches lie; torch asks for the user's name
+        "LANG", "LANGUAGE", "TZ",  # how text and times are read
+        "TMPDIR", "TMP", "TEMP",  # where there is room
+        "VIRTUAL_ENV", "__PYVENV_LAUNCHER__",  # which Python this is
+        "CC", "CXX", "CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH",  # how triton compiles
+        "GPU_DEVICE_ORDINAL", "GLIBC_TUNABLES",  # which GPU (AMD); how memory is given
+    }
+)  # fmt: skip
+_ENGINE_GROUPS = (
+    "LC_",  # as LANG
+    "LD_",  # where the libraries of the GPU's driver are found
+    "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "ROCM_", "HSA_", "NCCL_",  # which GPUs, and how they are used
+    "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_", "RAYON_", "MALLOC_",  # threads and memory on the CPU
+    "TORCH", "PYTORCH_", "TRITON_", "BNB_", "HF_", "TRANSFORMERS_", "TOKENIZERS_", "SAFETENSORS_", "ACCELERATE_",
+    "XDG_",  # where their caches lie
+    "CONDA_", "PYTHON",  # which Python this is, and how it runs
+    "MODELDECK_",  # ours
+)  # fmt: skip
+"""What an engine may need, each group by how its names begin. Everything else stays away from it: a model may bring
+code of its own, and no list of names that look secret is ever complete (``PGPASSWORD``, ``DATABASE_URL``)."""
+_NETWORK_NAMES = frozenset(
+    {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"}  # a hub behind a company's wall
+    | {f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO")}
+    | {f"{kind}_proxy" for kind in ("http", "https", "all", "no")}
+)
+_SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PAT)S?$", re.I)
+"""Not even when a group has it, as ``HF_TOKEN``."""
 _HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 _OF_THIS_PYTHON = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"})
 
@@ -59,10 +88,9 @@ def engine_command(engine_python: str = "") -> tuple[str, ...]:
 
 
 def engine_environment(paths: Paths, environ: Mapping[str, str], *, foreign: bool = False) -> dict[str, str]:
-    """The environment without secrets; ``foreign`` also leaves out what belongs to this interpreter alone."""
-    kept = {name: value for name, value in environ.items() if not _SECRET.search(name)}
-    if foreign:
-        kept = {name: value for name, value in kept.items() if name not in _OF_THIS_PYTHON}
+    """What of the environment an engine needs; ``foreign`` leaves out what belongs to this interpreter alone."""
+    dropped = _OF_THIS_PYTHON if foreign else frozenset()
+    kept = {name: value for name, value in environ.items() if _is_for_engines(name) and name not in dropped}
     return kept | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
@@ -77,6 +105,11 @@ def engine_environment(paths: Paths, environ: Mapping[str, str], *, foreign: boo
 
 
 def downloader_environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with the hub's token and without other secrets; the cache is the one the catalog reads."""
-    kept = {name: value for name, value in environ.items() if name in _HUB_TOKENS or not _SECRET.search(name)}
+    """An engine's, with the way to the hub and its token; the cache is the one that the catalog reads."""
+    more = _NETWORK_NAMES | _HUB_TOKENS
+    kept = {name: value for name, value in environ.items() if name in more or _is_for_engines(name)}
     return kept | {"HF_HUB_CACHE": str(paths.hub_cache), "PYTHONUNBUFFERED": "1"}
+
+
+def _is_for_engines(name: str) -> bool:
+    return (name in _ENGINE_NAMES or name.startswith(_ENGINE_GROUPS)) and not _SECRET.search(name)

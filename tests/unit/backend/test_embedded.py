@@ -22,10 +22,36 @@ from modeldeck.config.settings import Settings
 
 _NAMES = """
 HF_TOKEN HUGGING_FACE_HUB_TOKEN OPENAI_API_KEY GITHUB_TOKEN github_token DB_PASSWORD MY_SECRET API_KEYS AWS_PROFILE
-AWS_ACCESS_KEY_ID SSH_AUTH_SOCK GOOGLE_APPLICATION_CREDENTIALS TOKEN
+AWS_ACCESS_KEY_ID SSH_AUTH_SOCK GOOGLE_APPLICATION_CREDENTIALS TOKEN PGPASSWORD MYSQL_PWD GITHUB_PAT APIKEY
+DATABASE_URL REDISCLI_AUTH HF_API_KEY PYTHON_KEYRING_PASSWORD
 """
 SECRETS = dict.fromkeys(_NAMES.split(), "canary")
-HARMLESS = {"PATH": "/bin", "HOME": "/home/me", "CUDA_VISIBLE_DEVICES": "1", "MONKEY": "yes", "LANG": "C.UTF-8"}
+HARMLESS = {"PATH": "/bin", "HOME": "/home/me", "CUDA_VISIBLE_DEVICES": "1", "LANG": "C.UTF-8"}
+_NEEDED = """
+USER TMPDIR TZ LC_ALL LD_LIBRARY_PATH NVIDIA_VISIBLE_DEVICES HIP_VISIBLE_DEVICES OMP_NUM_THREADS MKL_NUM_THREADS
+PYTORCH_CUDA_ALLOC_CONF TORCHINDUCTOR_CACHE_DIR TRITON_CACHE_DIR BNB_CUDA_VERSION HF_HOME XDG_CACHE_HOME CONDA_PREFIX
+PYTHONPATH VIRTUAL_ENV NCCL_DEBUG
+"""
+    "USER",
+    "TMPDIR",
+    "TZ",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "NVIDIA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+    "BNB_CUDA_VERSION",
+    "HF_HOME",
+    "XDG_CACHE_HOME",
+    "CONDA_PREFIX",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "NCCL_DEBUG",
+]
 
 
 def test_s5_s7_s14_an_engine_gets_no_secret_and_no_network(paths: Paths) -> None:
@@ -38,11 +64,24 @@ def test_s5_s7_s14_an_engine_gets_no_secret_and_no_network(paths: Paths) -> None
     assert environment["MODELDECK_GGUF_COPIES"] == str(paths.gguf_copies)
 
 
+def test_an_engine_keeps_what_finds_libraries_gpus_and_caches(paths: Paths) -> None:
+    environ = dict.fromkeys(_NEEDED.split(), "kept")
+    assert engine_environment(paths, environ).items() >= environ.items()
+
+
+def test_s5_an_engine_gets_nothing_that_it_has_no_use_for(paths: Paths) -> None:
+    assert not {"MONKEY", "EDITOR", "HTTPS_PROXY"} & set(
+        engine_environment(paths, {"MONKEY": "yes", "EDITOR": "vi", "HTTPS_PROXY": "http://me:secret@proxy"})
+    )
+
+
 def test_s14_the_downloader_gets_the_token_of_the_hub_and_no_other_secret(paths: Paths) -> None:
     environment = downloader_environment(paths, HARMLESS | SECRETS)
     assert {name for name, value in environment.items() if value == "canary"} == {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
     assert environment["HF_HUB_CACHE"] == str(paths.hub_cache)
     assert "HF_HUB_OFFLINE" not in environment
+    proxy = {"https_proxy": "http://me:secret@proxy", "SSL_CERT_FILE": "/etc/ours.pem"}
+    assert downloader_environment(paths, proxy).items() >= proxy.items()
 
 
 def test_another_python_does_not_get_what_belongs_to_ours(paths: Paths) -> None:
