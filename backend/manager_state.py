@@ -14,7 +14,7 @@ class ManagerState:
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] | None = None
-        """Called on the loop after every change of status, progress or ``generating``; must not raise."""
+        """Called on the loop after a change of status, progress, ``generating`` or ``spare_error``; must not raise."""
         self._status = ModelStatus.NOT_LOADED
         self._request: LoadRequest | None = None
         self._loaded: LoadedModel | None = None

@@ -52,7 +52,7 @@ class PipelineManager(ManagerState):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__()
-        self._spare = SpareEngine(start_engine, keep_spare)
+        self._spare = SpareEngine(start_engine, keep_spare, on_death=self._changed)
         self._stall_seconds = stall_seconds
         self._clock = clock
         self._lock = asyncio.Lock()  # held while the engine changes hands
@@ -74,6 +74,11 @@ class PipelineManager(ManagerState):
         return self._reply is not None and self._reply.running
 
     @property
+    def load_running(self) -> bool:
+        """Whether a load runs, which may still be unloading the model before it; ``cancel_load`` ends it."""
+        return self._operation is not None and self._operation.running
+
+    @property
     def spare_error(self) -> BackendError | None:
         """Why the last spare engine died or could not start; None while all is well."""
         return self._spare.error
@@ -81,8 +86,13 @@ class PipelineManager(ManagerState):
     @property
     def engine_pids(self) -> tuple[int, ...]:
         """The processes that are alive: the engine, the one that is loading, the spare."""
-        engines = [engine.pid for engine in (self._engine, self._loading_engine) if engine is not None and engine.alive]
-        return (*engines, self._spare.pid) if self._spare.pid is not None else tuple(engines)
+        return (*self.model_pids, self._spare.pid) if self._spare.pid is not None else self.model_pids
+
+    @property
+    def model_pids(self) -> tuple[int, ...]:
+        """The engine that holds the model and the one that is loading; the spare holds none."""
+        engines = (self._engine, self._loading_engine)
+        return tuple(engine.pid for engine in engines if engine is not None and engine.alive)
 
     async def warm(self) -> None:
         """Start the spare engine if it is wanted and missing; returns when it has said hello. Never raises."""

@@ -19,11 +19,14 @@ QUICK_DEATHS = 2
 
 
 class SpareEngine:
-    """At most one engine that nobody uses yet."""
+    """At most one engine that nobody uses yet; ``on_death`` is called when it dies or cannot start."""
 
-    def __init__(self, start_engine: EngineStarter, wanted: bool = True) -> None:
+    def __init__(
+        self, start_engine: EngineStarter, wanted: bool = True, on_death: Callable[[], None] = lambda: None
+    ) -> None:
         self._start_engine = start_engine
         self._wanted = wanted
+        self._on_death = on_death
         self._starting: asyncio.Task[None] | None = None
         self._engine: EngineClient | None = None
         self._quick_deaths = 0
@@ -83,3 +86,4 @@ class SpareEngine:
     def _died(self, death: EngineDied, started: float) -> None:
         self.error = death
         self._quick_deaths = self._quick_deaths + 1 if monotonic() - started < QUICK_DEATH_SECONDS else 1
+        self._on_death()

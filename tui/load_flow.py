@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from modeldeck.backend.errors import BackendError, EngineBusy, LoadCancelled, QuantizationUnavailable
+from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from modeldeck.tui.services import Services
-
-_GB = 10**9
 
 
 class LoadFlow:
@@ -51,16 +50,7 @@ class LoadFlow:
 
     def request_for(self, model: ModelInfo) -> LoadRequest:
         """The options that were used last for this model, or those of the user's settings."""
-        settings = self._settings
-        plain = model.quantization is not None
-        return self._remembered.get(model.id) or LoadRequest(
-            model_id=model.id,
-            path=model.path,
-            device=settings.device,
-            dtype=settings.dtype,
-            quantization=Quantization.NONE if plain else Quantization(settings.quantization),
-            prepared_copy_limit_bytes=int(settings.gguf_copies_gb * _GB),
-        )
+        return self._remembered.get(model.id) or default_request(self._settings, model)
 
     def choose(self, model: ModelInfo) -> None:
         """Enter on a row: load it, or show what is there already."""
@@ -98,7 +88,7 @@ class LoadFlow:
 
     def cancel(self) -> bool:
         """Stop the load; False when none runs."""
-        if self._manager.status is not ModelStatus.LOADING:
+        if not self._manager.load_running:
             return False
         if self._worker is not None and self._worker.is_running:
             self._worker.cancel()

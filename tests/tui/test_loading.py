@@ -201,3 +201,19 @@ async def test_where_quantization_cannot_apply_full_precision_is_one_key_away() 
         request = app.services.manager.request
         assert request is not None
         assert request.quantization is Quantization.NONE
+
+
+@BOTH_SIZES
+async def test_escape_cancels_a_switch_while_the_model_before_is_still_unloaded(size: tuple[int, int]) -> None:
+    app = deck("ignore shutdown\nignore term\nignore eof\nserve", "serve")
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("j", "enter")
+        await until_status(pilot, ModelStatus.UNLOADING)
+        await wait_until(pilot, lambda: "esc Stop" in screen_text(app))
+        await pilot.press("escape")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        await wait_until(pilot, lambda: not app.services.manager.load_running)
+        assert app.services.manager.engine_pids == ()

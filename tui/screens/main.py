@@ -120,7 +120,8 @@ class MainScreen(PanesScreen):
         if action == "error":
             return status is ModelStatus.FAILED
         if action == "cancel":
-            return status is ModelStatus.LOADING or self.services.manager.generating or self.downloads.running
+            manager = self.services.manager
+            return manager.load_running or manager.generating or self.downloads.running
         if action == "back":
             return self.pane != "models" or self.browser.filtering
         return True

@@ -92,7 +92,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
 
         services = self.services
         right = RightSide(services, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
-        status = StatusBar(lambda: services.manager.engine_pids, ascii_only=services.settings.ascii)
+        status = StatusBar(lambda: services.manager.model_pids, ascii_only=services.settings.ascii)
         status.data_bind(PanesScreen.engine)
         with self.app.batch_update():
             await self.query_one("#panes").mount(right)

@@ -24,7 +24,7 @@ from modeldeck.backend.models import FinishReason, LoadStage, ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
 from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
-from tests.fakes.driving import HELLO, a_request, children, load, managing, record, reply, status_of
+from tests.fakes.driving import HELLO, a_request, children, kill, load, managing, record, reply, status_of
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import eventually
 
@@ -313,3 +313,17 @@ async def test_closing_ends_a_load_and_a_reply(tmp_path: Path) -> None:
         await manager.close()
         with pytest.raises(EngineDied, match="was stopped"):
             await replying
+
+
+async def test_the_spare_is_no_part_of_what_the_model_takes_and_its_death_is_told() -> None:
+    async with managing(scripted_starter("serve"), keep_spare=True) as manager:
+        await load(manager)
+        await manager.warm()
+        assert len(manager.engine_pids) == 2
+        assert manager.model_pids == manager.engine_pids[:1]
+        told: list[object] = []
+        manager.on_change = lambda: told.append(manager.spare_error)
+        kill(manager.engine_pids[1])
+        await eventually(lambda: told, what="on_change")
+        assert told == [manager.spare_error]
+        assert manager.spare_error is not None
