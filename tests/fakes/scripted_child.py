@@ -270,6 +270,7 @@ class _Engine:
             "turns": len(turns),
             "system": system,
             "model": self.load.request.model_id if self.load else "",
+            "quantization": str(self.load.request.quantization) if self.load else "",
             "temperature": settings.temperature,
             "max_new_tokens": settings.max_new_tokens,
             "seed": settings.seed,

@@ -37,7 +37,8 @@ Serving
     not exist and is not ``/scripted...``), any Generate gets ``REPLY`` of scripted_child.py in
     pieces, one word a token, and Stop ends it as ``cancelled``. Before it:
     ``reply TEXT``       another reply; ``{prompt}``, ``{temperature}``, ``{max_new_tokens}``, ``{seed}``, ``{system}``,
-                         ``{turns}`` and ``{model}`` are filled in; max_new_tokens cuts it as ``length``
+                         ``{turns}``, ``{model}`` and ``{quantization}`` are filled in; max_new_tokens cuts it as
+                         ``length``
     ``pace SECONDS``     between two tokens and two steps (default 0.005)
     ``load-gate PATH``   after the second step of a load, wait until the test makes that file
     ``reply-gate PATH``  after the second token of a reply, wait until the test makes that file, or for Stop

@@ -14,6 +14,7 @@ import typer
 
 from modeldeck.backend.embedded import embedded_engine
 from modeldeck.backend.errors import BackendError, NotEnoughMemory
+from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import ChatMessage, GenerationStats, LoadRequest, ModelInfo, Quantization
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
@@ -77,14 +78,16 @@ def run_model(
 def _request(
     settings: Settings, model: ModelInfo, load: Mapping[str, object], *, trust_remote_code: bool
 ) -> LoadRequest:
+    """What the app would do, and what was asked for on this command line."""
+    request = default_request(settings, model)
     return LoadRequest(
-        model_id=model.id,
-        path=model.path,
-        device=str(load.get("device", settings.device)),
-        dtype=str(load.get("dtype", settings.dtype)),
-        quantization=Quantization(str(load.get("quantization", settings.quantization))),
+        model_id=request.model_id,
+        path=request.path,
+        device=str(load.get("device", request.device)),
+        dtype=str(load.get("dtype", request.dtype)),
+        quantization=Quantization(str(load.get("quantization", request.quantization))),
         trust_remote_code=trust_remote_code,
-        prepared_copy_limit_bytes=int(settings.gguf_copies_gb * 10**9),
+        prepared_copy_limit_bytes=request.prepared_copy_limit_bytes,
     )
 
 

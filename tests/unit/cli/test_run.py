@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -55,6 +56,18 @@ class TestReply:
         engine.write_text("reply {temperature} {max_new_tokens} {seed} {system}\nserve")
         out = modeldeck("run", "tiny-llama", "hello", "--seed", "7", "--system", "Be brief.").out
         assert out == "0.25 512 7 Be brief.\n"
+
+    def test_a_model_that_is_stored_quantized_is_loaded_as_the_app_loads_it(
+        self, modeldeck: Modeldeck, engine: Path, home: Path, model_folder: Path
+    ) -> None:
+        config = json.loads((model_folder / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "awq", "bits": 4}
+        (model_folder / "config.json").write_text(json.dumps(config))
+        with (home / ".config" / "modeldeck" / "config.toml").open("a") as file:
+            file.write('quantization = "8bit"\n')
+        engine.write_text("reply {quantization}\nserve")
+        assert modeldeck("run", "-q", "tiny-llama", "hello").out == "none\n"
+        assert modeldeck("run", "-q", "tiny-llama", "hello", "--quantization", "4bit").out == "4bit\n"
 
     def test_control_characters_of_a_model_reach_no_terminal(self, modeldeck: Modeldeck, engine: Path) -> None:
         engine.write_text("reply \x1b]52;c;aGk=\x07 done\nserve")

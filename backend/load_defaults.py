@@ -1,0 +1,21 @@
+"""How a model loads when nobody said anything else: in the app and on the command line alike."""
+
+from __future__ import annotations
+
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.config.settings import Settings
+
+_GB = 10**9
+
+
+def default_request(settings: Settings, model: ModelInfo) -> LoadRequest:
+    """The options of the user's settings; a model that is stored quantized is not quantized once more."""
+    plain = model.quantization is not None or model.format is ModelFormat.GGUF
+    return LoadRequest(
+        model_id=model.id,
+        path=model.path,
+        device=settings.device,
+        dtype=settings.dtype,
+        quantization=Quantization.NONE if plain else Quantization(settings.quantization),
+        prepared_copy_limit_bytes=int(settings.gguf_copies_gb * _GB),
+    )
