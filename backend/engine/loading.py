@@ -14,13 +14,19 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from modeldeck.backend.engine.devices import device_map_for, devices_of
-from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_out_of_memory, trace
+from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_fatal, is_out_of_memory, trace
 from modeldeck.backend.engine.generating import Replier
-from modeldeck.backend.engine.prepared import UnpreparedCopy
+from modeldeck.backend.engine.prepared import UnpreparedCopy, is_current
 from modeldeck.backend.engine.progress import Progress, tensor_sizes, weights_reported
 from modeldeck.backend.engine.quantizing import quantization_config, refuse_impossible
 from modeldeck.backend.engine.residency import make_resident
-from modeldeck.backend.errors import LoadError, RemoteCodeRefused, UnsupportedModel
+from modeldeck.backend.errors import (
+    LoadError,
+    NotEnoughMemory,
+    QuantizationUnavailable,
+    RemoteCodeRefused,
+    UnsupportedModel,
+)
 from modeldeck.backend.gguf_copies import GgufCopies
 from modeldeck.backend.models import LoadedModel, LoadRequest, LoadStage, Quantization
 
@@ -87,19 +93,28 @@ def load_model(request: LoadRequest, progress: Progress, log: Log) -> Loaded:
         raise LoadError(f"There is nothing at {path}; it may have been moved or deleted.")
     if path.suffix.lower() != ".gguf":
         return _load(Source(path), request, progress, log)
+    device_map_for(request.device)  # a device that is not there says nothing about the copy
     copies = _copies()
     copy = copies.find(path) if copies else None
-    if copies and copy:
+    if copies and copy and not is_current(copy):
+        log("The prepared copy was made by another version and is removed; this load makes a new one.")
+        copies.remove(path)
+    elif copies and copy:
         try:
             return _load(Source(copy, prepared_from=path), request, progress, log)
-        except (LoadError, MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # a damaged copy costs time, never the load: the file itself is still there
-            if is_out_of_memory(error) or request.quantization is not Quantization.NONE:
+            if not _blames_copy(error, request):
                 raise
             log(f"The prepared copy could not be read and is removed: {first_line(error)}")
             copies.remove(path)
     return _load(Source(path.parent, gguf=path), request, progress, log, copies)
+
+
+def _blames_copy(error: Exception, request: LoadRequest) -> bool:
+    """Whether an error may come from what is in the copy, and not from the device or from what was asked for."""
+    if isinstance(error, LoadError):
+        return not isinstance(error, (NotEnoughMemory, QuantizationUnavailable))
+    return not (is_out_of_memory(error) or is_fatal(error) or request.quantization is not Quantization.NONE)
 
 
 def _copies() -> GgufCopies | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
+import transformers
 
 from modeldeck.backend.engine.failures import first_line
 from modeldeck.backend.gguf_copies import GgufCopies
@@ -32,6 +33,21 @@ _DTYPES = {
     torch.bool: "BOOL",
 }
 _UNLIMITED = 10**9
+_STAMP = "made-by.json"
+_FORMAT = 1
+"""Raised when ``_write_all`` writes something else than before."""
+
+
+def is_current(copy: Path) -> bool:
+    """Whether a copy was made as this program and this transformers would make it now."""
+    try:
+        return (copy / _STAMP).read_text() == _stamp()
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp() -> str:
+    return json.dumps({"format": _FORMAT, "transformers": transformers.__version__})
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,7 @@ class CopyWriter:
 
 def _write_all(work: UnpreparedCopy, draft: Path) -> Iterator[None]:
     """Everything that ``from_pretrained`` wants to find, the weights in chunks."""
+    (draft / _STAMP).write_text(_stamp())
     config = deepcopy(work.model.config)
     config.__dict__.pop("quantization_config", None)  # the weights are plain floats by now
     config.name_or_path = ""
