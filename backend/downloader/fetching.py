@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -28,21 +29,30 @@ def fetch(repo_id: str, revision: str | None, reporter: Reporter) -> Path:
     check_names(repo_id, revision)
     api = HfApi()
     info = api.model_info(repo_id, revision=revision)
+    commit = info.sha or ""
     files = wanted_files(repo_id, [sibling.rfilename for sibling in info.siblings or ()])
     planned = snapshot_download(
-        repo_id, revision=info.sha, allow_patterns=_literally(files), tqdm_class=reporter.bar(), dry_run=True
+        repo_id, revision=commit, allow_patterns=_literally(files), tqdm_class=reporter.bar(), dry_run=True
     )
     total = sum(file.file_size or 0 for file in planned if file.will_download)
     check_room(repo_id, total, Path(constants.HF_HUB_CACHE))
     reporter.begin(total)
-    folder = snapshot_download(
-        repo_id,
-        revision=revision,  # by its name, so that the cache learns what the name means
-        allow_patterns=_literally(files),
-        tqdm_class=reporter.bar(),
+    folder = Path(  # what was examined, even when the name means something newer by now
+        snapshot_download(repo_id, revision=commit, allow_patterns=_literally(files), tqdm_class=reporter.bar())
     )
+    _remember(folder, revision or constants.DEFAULT_REVISION)
     reporter.finish()
-    return Path(folder)
+    return folder
+
+
+def _remember(snapshot: Path, revision: str) -> None:
+    """Tell the cache which commit a name stands for, as huggingface_hub does when it is given the name."""
+    if revision != snapshot.name:
+        reference = snapshot.parents[1] / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        draft = reference.with_name(f"{reference.name}.{os.getpid()}.tmp")
+        draft.write_text(snapshot.name)
+        draft.replace(reference)
 
 
 def check_names(repo_id: str, revision: str | None) -> None:

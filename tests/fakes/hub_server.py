@@ -45,6 +45,10 @@ class Hub:
     repos: dict[str, dict[str, File]] = field(default_factory=dict)
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
+    commit: str = COMMIT
+    """What ``main`` stands for."""
+    next_commit: str = ""
+    """What ``main`` stands for as soon as somebody has asked."""
 
 
 def size_of(file: File) -> int:
@@ -106,12 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/api/models/"):
             self._describe(parts[2:], repo_id, files)
         elif len(parts) > 4 and parts[2] == "resolve" and (name := "/".join(parts[4:])) in files:
-            self._send_file(files[name])
+            self._send_file(files[name], self.state.commit if parts[3] == "main" else parts[3])
         else:
             self._refuse(404, "EntryNotFound")
 
     def _describe(self, what: list[str], repo_id: str, files: dict[str, File]) -> None:
-        if what[:1] == ["revision"] and what[1] not in {"main", COMMIT}:
+        if what[:1] == ["revision"] and what[1] not in {"main", COMMIT, self.state.commit}:
             self._refuse(404, "RevisionNotFound")
         elif what[:1] == ["tree"]:
             self._send_json(
@@ -121,11 +125,13 @@ class _Handler(BaseHTTPRequestHandler):
                 ]
             )
         else:
-            self._send_json({"id": repo_id, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]})
+            commit = COMMIT if what[1:] == [COMMIT] else self.state.commit
+            self.state.commit = self.state.next_commit or commit
+            self._send_json({"id": repo_id, "sha": commit, "siblings": [{"rfilename": name} for name in files]})
 
-    def _send_file(self, file: File) -> None:
+    def _send_file(self, file: File, commit: str) -> None:
         self.send_response(200)
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", commit)
         self.send_header("ETag", f'"{etag(self.path)}"')
         self.send_header("Content-Length", str(size_of(file)))
         self.end_headers()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modeldeck.backend.catalog.catalog import Catalog
 from modeldeck.backend.embedded import embedded_downloader
 from modeldeck.backend.errors import DownloadError
 from modeldeck.backend.hub_download import download
@@ -72,6 +73,19 @@ async def test_a_model_comes_with_progress_into_the_cache_that_the_catalog_reads
     *again, finished = await fetch(start, "org/tiny", "main")
     assert isinstance(finished, DownloadFinished)
     assert {(step.done_bytes, step.total_bytes) for step in again if isinstance(step, DownloadProgress)} == {(0, 0)}
+
+
+async def test_what_was_examined_is_downloaded_even_when_main_moves_on_meanwhile(
+    hub: Hub, start: EngineStarter, paths: Paths
+) -> None:
+    hub.repos["org/tiny"] = {"config.json": b'{"model_type": "llama"}', "model.safetensors": WEIGHTS}
+    hub.next_commit = "b" * 40
+    *_, finished = await fetch(start, "org/tiny")
+    assert isinstance(finished, DownloadFinished)
+    assert finished.model_id == f"org/tiny@{COMMIT}"
+    refs = paths.hub_cache / "models--org--tiny" / "refs"
+    assert [(ref.name, ref.read_text()) for ref in refs.iterdir()] == [("main", COMMIT)]
+    assert [model.id for model in Catalog((), paths.hub_cache, starter=False).scan()] == [f"org/tiny@{COMMIT}"]
 
 
 async def test_s14_the_token_is_sent_by_the_downloader_alone(
