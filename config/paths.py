@@ -18,14 +18,19 @@ class Paths:
     generation_file: Path
     """``generation.toml``, beside it; written by the program."""
     state: Path
-    """What is kept between runs: recent models, transcripts, logs."""
+    """What is kept between runs: how models were loaded last, and the log."""
     cache: Path
-    """What can be made again: prepared GGUF copies, the catalog index."""
+    """What can be made again: prepared GGUF copies."""
     log_file: Path
     hub_cache: Path
     """The Hugging Face cache, where huggingface_hub puts it under the same environment."""
     model_folders: tuple[Path, ...] | None
     """From ``MODELDECK_MODEL_DIRS``; None leaves it to ``config.toml``."""
+
+    @property
+    def remembered_loads(self) -> Path:
+        """The options that models were loaded with last."""
+        return self.state / "loads.json"
 
     @property
     def gguf_copies(self) -> Path:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from modeldeck.backend.errors import BackendError, EngineBusy, LoadCancelled, QuantizationUnavailable
+from modeldeck.backend.errors import (
+    BackendError,
+    EngineBusy,
+    LoadCancelled,
+    QuantizationUnavailable,
+    RemoteCodeRefused,
+)
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
+from modeldeck.config.remembered import LoadOptions
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
 
 if TYPE_CHECKING:
@@ -40,7 +48,9 @@ class LoadFlow:
         self._log = services.log
         self._find = find
         self._show_chat = show_chat
-        self._remembered: dict[str, LoadRequest] = {}
+        self._remembered = services.remembered
+        self._needs_code: set[str] = set()
+        """Models that the engine would not load without their own code, though their config.json names none."""
         self._worker: Worker[None] | None = None
 
     def name_of(self, model_id: str) -> str:
@@ -49,8 +59,13 @@ class LoadFlow:
         return model.name if model is not None else model_id
 
     def request_for(self, model: ModelInfo) -> LoadRequest:
-        """The options that were used last for this model, or those of the user's settings."""
-        return self._remembered.get(model.id) or default_request(self._settings, model)
+        """The options that this model was loaded with last, or those of the user's settings; never with its code."""
+        request = default_request(self._settings, model)
+        last = self._remembered.get(model.id)
+        if last is None:
+            return request
+        quantization = Quantization(last.quantization)
+        return structs.replace(request, device=last.device, dtype=last.dtype, quantization=quantization)
 
     def choose(self, model: ModelInfo) -> None:
         """Enter on a row: load it, or show what is there already."""
@@ -65,8 +80,8 @@ class LoadFlow:
         else:
             self.start(model, self.request_for(model))
 
-    def options(self, model: ModelInfo) -> None:
-        """Ask how to load the model, then load it."""
+    def options(self, model: ModelInfo, tried: LoadRequest | None = None) -> None:
+        """Ask how to load the model, then load it; begins with the options that were tried."""
         if self._refuse_broken(model):
             return
         from modeldeck.tui.screens.load_dialog import LoadDialog  # Select, which no first frame waits for
@@ -75,7 +90,9 @@ class LoadFlow:
             if request is not None:
                 self.start(model, request)
 
-        self._screen.app.push_screen(LoadDialog(model, self.request_for(model), self._will_end()), answered)
+        request = tried or self.request_for(model)
+        own_code = model.needs_remote_code or model.id in self._needs_code
+        self._screen.app.push_screen(LoadDialog(model, request, self._will_end(), own_code=own_code), answered)
 
     def start(self, model: ModelInfo, request: LoadRequest) -> None:
         """Load with these options; asks first when that would end something that runs."""
@@ -116,7 +133,7 @@ class LoadFlow:
             if choice == "again":
                 self.start(model, request)
             elif choice == "options":
-                self.options(model)
+                self.options(model, request)
 
         title = f"{self.name_of(request.model_id)} failed" if request is not None else "Failed"
         self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=model is not None), answered)
@@ -152,7 +169,6 @@ class LoadFlow:
         self._screen.app.push_screen(Confirm("Replace the model", question, f"Load {name}"), answered)
 
     def _run(self, request: LoadRequest, *, replace: bool) -> None:
-        self._remembered[request.model_id] = request
         self._worker = self._screen.run_worker(
             self._load(request, replace=replace), name="load", group="engine", exit_on_error=False
         )
@@ -163,6 +179,7 @@ class LoadFlow:
             async with aclosing(self._manager.load(request, replace=replace)) as steps:
                 async for step in steps:
                     self._screen.post_message(LoadProgressed(step))
+            await self._remember(request)
         except LoadCancelled:
             pass  # the user's own wish: another load took its place, or none shall run
         except EngineBusy as error:
@@ -171,9 +188,23 @@ class LoadFlow:
             if self._manager.request == request:  # not when another load has taken its place
                 self._offer_full_precision(request, error)
         except BackendError as error:
+            if isinstance(error, RemoteCodeRefused):
+                self._needs_code.add(request.model_id)
             self._log.append(f"FAILED {clean_name(self.name_of(request.model_id))}: {clean_name(str(error), 2000)}")
         finally:
             self._screen.post_message(EngineChanged())
+
+    async def _remember(self, request: LoadRequest) -> None:
+        """Keep how a model was loaded, where that is not what the settings say anyway."""
+        model = self._find(request.model_id)
+        if model is None:
+            return
+        chosen = LoadOptions(request.device, request.dtype, request.quantization.value)  # type: ignore[arg-type]  # the dialog offers no others
+        plain = structs.replace(request, trust_remote_code=False) == default_request(self._settings, model)
+        try:
+            await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)
+        except (OSError, UnicodeEncodeError) as error:
+            self._log.append(f"How {clean_name(model.name)} was loaded is not remembered: {clean_name(str(error))}")
 
     def _offer_full_precision(self, request: LoadRequest, error: QuantizationUnavailable) -> None:
         from modeldeck.tui.screens.confirm import Confirm

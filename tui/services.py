@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from modeldeck.backend.gguf_copies import GgufCopies
     from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
     from modeldeck.config.paths import Paths
+    from modeldeck.config.remembered import RememberedLoads
     from modeldeck.config.settings import Settings
     from modeldeck.config.store import ConfigProblem, GenerationStore
     from modeldeck.tui.log_buffer import EngineLogBuffer
@@ -31,6 +32,8 @@ class Services:
     """Starts the child that one download runs in."""
     gguf_copies: GgufCopies
     """The prepared copies of GGUF models."""
+    remembered: RememberedLoads
+    """How models were loaded last."""
 
 
 def build_services(
@@ -47,6 +50,7 @@ def build_services(
     from modeldeck.backend.embedded import embedded_downloader, embedded_engine
     from modeldeck.backend.gguf_copies import GgufCopies
     from modeldeck.backend.pipeline_manager import PipelineManager
+    from modeldeck.config.remembered import RememberedLoads
     from modeldeck.config.settings import model_folders
     from modeldeck.config.store import GenerationStore, load_settings
     from modeldeck.tui.log_buffer import EngineLogBuffer
@@ -70,4 +74,5 @@ def build_services(
         log=log,
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),
+        remembered=RememberedLoads(paths.remembered_loads),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Button
 
 from modeldeck.backend.models import ModelStatus, Quantization
@@ -158,8 +159,82 @@ async def test_the_dialog_offers_what_applies_and_its_choice_is_remembered() -> 
         assert request is not None
         assert request.quantization is Quantization.NF4
         assert not request.trust_remote_code
-        assert app.main_screen.loads.request_for(MODELS[0]).quantization is Quantization.NF4
+        await wait_until(pilot, lambda: app.main_screen.loads.request_for(MODELS[0]).quantization is Quantization.NF4)
         assert app.main_screen.loads.request_for(MODELS[1]).quantization is Quantization.NONE
+
+
+async def choose_in_dialog(pilot: Pilot[int], **values: object) -> None:
+    """Open the dialog for the highlighted model, set these fields and load."""
+    await pilot.press("l")
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
+    for field, value in values.items():
+        pilot.app.screen.query_one(f"#{field}").value = value  # type: ignore[attr-defined]  # a Select or a Checkbox
+    await pilot.pause()
+    pilot.app.screen.query_one("#load", Button).press()
+    await wait_until(pilot, lambda: not isinstance(pilot.app.screen, LoadDialog))
+
+
+async def test_the_choice_is_remembered_by_the_next_run_until_the_settings_say_the_same() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await choose_in_dialog(pilot, quantization=Quantization.NF4, dtype="float16")
+        await until_status(pilot, ModelStatus.LOADED)
+        await wait_until(pilot, app.services.paths.remembered_loads.exists)
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert (request.quantization, request.dtype) == (Quantization.NF4, "float16")
+        await choose_in_dialog(pilot, quantization=Quantization.NONE, dtype="auto")
+        await wait_until(pilot, lambda: app.services.remembered.get(MODELS[0].id) is None)
+
+
+async def test_a_failed_load_is_not_remembered_but_its_options_are_offered_again() -> None:
+    app = deck("ready\nwait load\nfailed load No.", "serve")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await choose_in_dialog(pilot, dtype="float32")
+        await until_status(pilot, ModelStatus.FAILED)
+        assert app.main_screen.loads.request_for(MODELS[0]).dtype == "auto"
+        await pilot.press("e")
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+        app.screen.query_one("#options", Button).press()
+        await wait_until(pilot, lambda: "Load Qwen3-8B" in screen_text(app))
+        assert app.screen.query_one("#dtype").value == "float32"  # type: ignore[attr-defined]  # a Select
+
+
+async def test_a_plain_enter_never_runs_code_that_was_allowed_before() -> None:
+    app = deck(catalog=FakeCatalog([model("Custom", needs_remote_code=True)]))
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot, rows=1)
+        await choose_in_dialog(pilot, **{"remote-code": True, "dtype": "float16"})
+        await until_status(pilot, ModelStatus.LOADED)
+        await wait_until(pilot, app.services.paths.remembered_loads.exists)
+        assert "remote" not in app.services.paths.remembered_loads.read_text()
+        await pilot.press("u")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert (request.trust_remote_code, request.dtype) == (False, "float16")
+
+
+async def test_code_that_config_json_does_not_name_can_be_allowed_once_the_engine_refused_it() -> None:
+    app = deck("ready\nwait load\nfailed remote_code It needs code of its own.", "serve")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.FAILED)
+        await choose_in_dialog(pilot, **{"remote-code": True})
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert request.trust_remote_code
 
 
 async def test_a_model_that_is_quantized_already_offers_no_other_quantization() -> None:

@@ -34,12 +34,14 @@ class LoadDialog(Dialog[LoadRequest]):
 
     AUTO_FOCUS = "#load"
 
-    def __init__(self, model: ModelInfo, request: LoadRequest, unloads: str) -> None:
+    def __init__(self, model: ModelInfo, request: LoadRequest, unloads: str, *, own_code: bool = False) -> None:
         super().__init__()
         self._model = model
         self._request = request
         self._unloads = unloads
         """The name of the model that makes room first, or empty."""
+        self._own_code = own_code or model.needs_remote_code
+        """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
 
     def compose(self) -> ComposeResult:
         """What the model is, what can be chosen for it, and what will happen."""
@@ -56,7 +58,7 @@ class LoadDialog(Dialog[LoadRequest]):
             dtypes = [(stored if name == "auto" else name, name) for name in _DTYPES]
             yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
             yield from _field("Quantization", self._quantization())
-            if model.needs_remote_code:
+            if self._own_code:
                 yield Checkbox(
                     "Run the code that comes with this model (it can do anything that you can)",
                     value=request.trust_remote_code,

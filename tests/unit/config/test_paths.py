@@ -32,6 +32,7 @@ class TestUnderTheHomeFolder:
         assert paths.config_file == home / ".config/modeldeck/config.toml"
         assert paths.generation_file == home / ".config/modeldeck/generation.toml"
         assert paths.state == home / ".local/state/modeldeck"
+        assert paths.remembered_loads == home / ".local/state/modeldeck/loads.json"
         assert paths.cache == home / ".cache/modeldeck"
         assert paths.gguf_copies == home / ".cache/modeldeck/gguf"
         assert paths.log_file == home / ".local/state/modeldeck/log/modeldeck.log"
