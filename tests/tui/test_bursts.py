@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from textual import events
 from textual.pilot import Pilot
@@ -12,7 +14,7 @@ from tests.helpers import screen_text, wait_until
 from tests.tui.deck import NARROW, WIDE, deck, opened
 
 
-def burst(pilot: Pilot[int], *keys: str) -> None:
+def burst(pilot: Pilot[Any], *keys: str) -> None:
     """All keys at once; nothing is handled in between."""
     for key in keys:
         pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))

@@ -18,6 +18,7 @@ from modeldeck.tui.widgets.prompt import Prompt
 from modeldeck.tui.widgets.streamed_reply import StreamedReply
 from tests.fakes.in_process import LOADED, FakeReplier, FakeSettings
 from tests.helpers import screen_text, wait_until
+from tests.tui.test_bursts import burst
 
 
 class ChatApp(App[object]):
@@ -268,3 +269,37 @@ class TestReading:
             await pilot.press("n", "y", "j", "q")
             assert app.panel.draft == "nyjq"
             assert len(app.panel.conversation.turns) == 1
+
+
+class TestBursts:
+    """Keys that arrive together, as a slow link delivers them."""
+
+    async def test_what_follows_enter_is_the_next_draft(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            burst(pilot, "h", "i", "enter", "x", "y")
+            await wait_until(pilot, lambda: app.replier.asked and app.panel.draft == "xy")
+            assert app.replier.asked[0][0] == (ChatMessage("user", "hi"),)
+
+    async def test_a_second_question_in_the_burst_stays_in_the_prompt(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            app.replier.gate.clear()
+            burst(pilot, "a", "enter", "b", "enter")
+            await wait_until(pilot, lambda: RUNNING in screen_text(app))
+            assert app.panel.draft == "b"
+            assert len(app.replier.asked) == 1
+
+    async def test_keys_that_edit_act_where_they_were_pressed(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            burst(pilot, "a", "x", "backspace", "b", "ctrl+j", "c", "left", "left", "!", "enter")
+            await wait_until(pilot, lambda: app.replier.asked)
+            assert app.replier.asked[0][0] == (ChatMessage("user", "ab!\nc"),)
+
+    async def test_a_stop_right_behind_enter_is_heard(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            app.query_one(Prompt).text = "go"
+            app.query_one(Prompt).action_send()
+            assert await app.panel.stop_reply()
+            await wait_until(pilot, lambda: "cancelled" in screen_text(app))
+            assert app.replier.asked == []
+            assert not app.panel.replying
+            assert app.panel.conversation.messages() == ()

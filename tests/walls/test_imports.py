@@ -64,3 +64,7 @@ def test_a_quick_question_imports_nothing_heavy_and_no_textual(option: str) -> N
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "typer" in imported
     assert not imported & {*HEAVY, "textual", "psutil", "pynvml"}
+
+
+def test_all_panes_come_up_without_the_markdown_of_a_reply() -> None:
+    assert "markdown_it" not in _imported("modeldeck.tui.app", "modeldeck.tui.widgets.right_side")

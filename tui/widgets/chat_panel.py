@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -27,7 +27,9 @@ from modeldeck.tui.conversation import Conversation, ReplyClock, Turn, TurnState
 from modeldeck.tui.settings_line import summary
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
-from modeldeck.tui.widgets.streamed_reply import StreamedReply
+
+if TYPE_CHECKING:
+    from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
 NO_MODEL = "No model is loaded: enter on one in the list loads it."
 RUNNING = "A reply is running; escape stops it."
@@ -126,6 +128,7 @@ class ChatPanel(Vertical):
         self._generation = generation
         self.conversation = Conversation()
         self._reply: StreamedReply | None = None
+        self._stopping = False
         self._worker: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -133,7 +136,7 @@ class ChatPanel(Vertical):
         yield ChatView(EMPTY)
         with Horizontal(classes="chat--prompt"):
             yield Static(">", markup=False)
-            yield Prompt()
+            yield Prompt(self._send)
         with Horizontal(classes="chat--footer"):
             yield Static(classes="chat--note", markup=False)
             yield Static(classes="chat--settings", markup=False)
@@ -167,6 +170,7 @@ class ChatPanel(Vertical):
         """End the running reply; returns False where none runs."""
         if not self.replying:
             return False
+        self._stopping = True
         self.say("Stopping the reply ...")
         await self._manager.stop_reply()
         return True
@@ -186,26 +190,30 @@ class ChatPanel(Vertical):
         event.stop()
         self.say("")
 
-    @on(Prompt.Submitted)
-    async def _submitted(self, event: Prompt.Submitted) -> None:
+    @on(Prompt.Refused)
+    def _refused(self, event: Prompt.Refused) -> None:
         event.stop()
-        if self.replying:
-            self.say(RUNNING, warning=True)
-        elif self.loaded is None:
-            self.say(NO_MODEL, warning=True)
-        else:
-            await self._send(event.text, self.loaded)
-            event.prompt.accept()
+        self.say(RUNNING if self.replying else NO_MODEL, warning=True)
 
-    async def _send(self, text: str, model: LoadedModel) -> None:
+    def _send(self, text: str) -> bool:
+        model = self.loaded
+        if self.replying or model is None:
+            return False
         self.replying = True
+        self._stopping = False
         turn = self.conversation.begin(text, clean_name(self.model_name or model.model_id))
-        self._reply = await self.query_one(ChatView).add_turn(text, turn.model_name)
         self.post_message(self.ReplyStarted())
-        self._worker = self._run_reply(turn, self._reply, self._generation.effective(model.model_id))
+        self._worker = self._run_reply(turn, self._generation.effective(model.model_id))
+        return True
 
     @work(group="reply", exit_on_error=False)
-    async def _run_reply(self, turn: Turn, reply: StreamedReply, settings: GenerationSettings) -> None:
+    async def _run_reply(self, turn: Turn, settings: GenerationSettings) -> None:
+        self._reply = None
+        self._reply = reply = await self.query_one(ChatView).add_turn(turn.question, turn.model_name)
+        if self._stopping:  # before the engine was asked
+            turn.state = TurnState.CANCELLED
+            self._ended(turn, reply, None)
+            return
         clock = ReplyClock(monotonic())
         reply.status = lambda: clock.line(monotonic())
         error: BackendError | None = None
@@ -225,18 +233,18 @@ class ChatPanel(Vertical):
             error = GenerationError("The engine ended the reply without saying why.")
         self._ended(turn, reply, error)
 
-    def _ended(self, turn: Turn, reply: StreamedReply, error: BackendError | None) -> None:
+    def _ended(self, turn: Turn, reply: StreamedReply | None, error: BackendError | None) -> None:
         if error is not None:
             turn.fail(str(error))
         self.replying = False
         self.say("")
         self.post_message(self.ReplyFinished(turn.stats, error))
-        if reply.is_attached:
+        if reply is not None and reply.is_attached:
             reply.finish(turn.summary(), turn.state.value)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A reply that met an error nobody expected must not look as if it still ran."""
-        if event.worker is self._worker and event.state is WorkerState.ERROR and self._reply is not None:
+        if event.worker is self._worker and event.state is WorkerState.ERROR:
             self.log.error(event.worker.error)
             problem = GenerationError(f"The reply met an unexpected error: {event.worker.error!r}")
             self._ended(self.conversation.turns[-1], self._reply, problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +14,9 @@ from textual.widgets import Static
 
 from modeldeck.backend.text import clean_text
 from modeldeck.tui.deck_keys import DECK_KEYS
-from modeldeck.tui.widgets.streamed_reply import StreamedReply
+
+if TYPE_CHECKING:
+    from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
 
 class Question(Static):
@@ -83,6 +85,8 @@ class ChatView(VerticalScroll, can_focus=True):
 
     async def add_turn(self, question: str, model_name: str) -> StreamedReply:
         """Show a question and the place where its reply will be; the view goes to the end."""
+        from modeldeck.tui.widgets.streamed_reply import StreamedReply  # Markdown: two thirds of what the panes import
+
         self._empty.display = False
         reply = StreamedReply(model_name)
         await self.query_one(".chat--turns", Vertical).mount_all([Question(question), reply])

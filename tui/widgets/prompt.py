@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,14 @@ from modeldeck.backend.text import clean_text
 
 
 class Prompt(TextArea):
-    """A draft of one to six visible lines. Enter offers it; only ``accept`` takes it away."""
+    """A draft of one to six visible lines. Enter offers it; it goes only when it was taken.
+
+    Its keys act in the order in which they came: through the bindings of Textual a key such as enter would be overtaken
+    by the characters right behind it.
+
+    Args:
+        send: Takes the text and returns True, or returns False; called in the middle of a key, so it must be quick.
+    """
 
     DEFAULT_CSS = """
     Prompt, Prompt:focus {
@@ -41,18 +49,12 @@ class Prompt(TextArea):
     ]
 
     @dataclass
-    class Submitted(Message):
-        """The user wants to send this text."""
+    class Refused(Message):
+        """The text was offered and not taken; it still stands in the prompt."""
 
-        prompt: Prompt
         text: str
 
-        @property
-        def control(self) -> Prompt:
-            """The prompt it came from."""
-            return self.prompt
-
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[[str], bool]) -> None:
         super().__init__(
             soft_wrap=True,
             show_line_numbers=False,
@@ -60,22 +62,24 @@ class Prompt(TextArea):
             highlight_cursor_line=False,
             placeholder="Ask the model; ctrl+j begins a new line",
         )
+        self._send = send
         self._sent: list[str] = []
         self._place = 0
         self._draft = ""
 
-    def accept(self) -> None:
-        """The text was sent: remember it and begin a new draft."""
-        if not self._sent or self._sent[-1] != self.text:
-            self._sent.append(self.text)
+    def action_send(self) -> None:
+        """Offer the text; an empty one is nothing to send."""
+        text = self.text
+        if not text.strip():
+            return
+        if not self._send(text):
+            self.post_message(self.Refused(text))
+            return
+        if not self._sent or self._sent[-1] != text:
+            self._sent.append(text)
         self._place = len(self._sent)
         self._draft = ""
         self.text = ""
-
-    def action_send(self) -> None:
-        """Offer the text; an empty one is nothing to send."""
-        if self.text.strip():
-            self.post_message(self.Submitted(self, self.text))
 
     def action_newline(self) -> None:
         """Break the line at the cursor."""
@@ -96,8 +100,15 @@ class Prompt(TextArea):
             super().action_cursor_down(select)
 
     async def on_key(self, event: events.Key) -> None:
-        """Enter is no character here; it goes on to its binding, which may be another key."""
-        if event.key == "enter":
+        """Do what this key is bound to here, before the next key is looked at; enter is no character."""
+        if event.is_printable:
+            return
+        active = self.screen.active_bindings.get(event.key)
+        if active is not None and active.node is self and active.enabled:
+            event.stop()
+            event.prevent_default()
+            await self.run_action(active.binding.action)
+        elif event.key == "enter":
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
