@@ -139,3 +139,12 @@ class BlockSplitter:
 def _closes(line: str, fence: str) -> bool:
     marks = line.strip()
     return len(marks) >= len(fence) and set(marks) == {fence[0]}
+
+
+def code_lines(source: str) -> list[str]:
+    """What stands in a closed block that is a fence, without the fence itself."""
+    opening, *lines = source.split("\n")
+    fence = _FENCE.match(opening)
+    if lines and fence is not None and _closes(lines[-1], fence[2]):
+        lines.pop()
+    return lines

@@ -21,11 +21,15 @@ from rich.theme import Theme
 from textual.strip import Strip
 
 from modeldeck.backend.text import clean_text
+from modeldeck.tui.markdown_blocks import code_lines
+from modeldeck.tui.wrapping import GrowingText
 
 MIN_WIDTH = 20
 """Cells; a narrower view sees the left part of rows of this width."""
 MARKDOWN_LIMIT = 16_000
-"""Characters; a larger block stays plain text, because parsing and highlighting it would be felt."""
+"""Characters; a larger block stays plain text, because parsing and highlighting it takes seconds."""
+QUICK_LIMIT = 600
+"""Characters that are drawn in some 10 ms, however dense the code is."""
 
 _LIBRARY_ERRORS = (AssertionError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError, ValueError)
 """What Markdown, Rich or Pygments may raise over text that was made to break them."""
@@ -67,6 +71,7 @@ class MarkdownRenderer:
 
     def __init__(self, width: int, look: Look) -> None:
         self.width = max(MIN_WIDTH, width)
+        self._look = look
         self._code_theme = f"{'ansi_dark' if look.dark else 'ansi_light'} {look.code_background}"
         self._console = Console(
             file=StringIO(),
@@ -82,26 +87,32 @@ class MarkdownRenderer:
     def rows(self, source: str) -> list[Strip]:
         """The rows of one block, without blank rows around it."""
         if len(source) > MARKDOWN_LIMIT:
-            return self._plain(source)
+            return self.plain(source)
         document = _Document("", code_theme=self._code_theme)
         try:
             document.parsed = self._parser.parse(source)
             lines = self._console.render_lines(document, pad=False)
         except _LIBRARY_ERRORS:
-            return self._plain(source)
+            return self.plain(source)
         rows = [Strip(_without_links(line)) for line in lines]
         while rows and not rows[0].text.strip():
             rows.pop(0)
         while rows and not rows[-1].text.strip():
             rows.pop()
-        return rows or self._plain(source)
+        return rows or self.plain(source)
 
-    def _plain(self, source: str) -> list[Strip]:
-        from modeldeck.tui.wrapping import GrowingText
+    def plain(self, source: str) -> list[Strip]:
+        """The rows of one block without Markdown, as an open block looks; quick, however large it is."""
+        fence = source.lstrip()[:3] in {"```", "~~~"}
+        text = GrowingText(self.width - 2 if fence else self.width, words=not fence)
+        text.extend("\n".join(code_lines(source)) if fence else source)
+        return [code_strip(row, self.width, self._look) if fence else Strip([Segment(row)]) for row in text.rows]
 
-        text = GrowingText(self.width)
-        text.extend(source)
-        return [Strip([Segment(row)]) for row in text.rows]
+
+def code_strip(row: str, width: int, look: Look) -> Strip:
+    """One row of code without colours of its own."""
+    style = Style(bgcolor=look.code_background)
+    return Strip([Segment(f" {row}", style)]).adjust_cell_length(width, style)
 
 
 def _theme(look: Look) -> Theme:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import threading
 
+import pytest
+from textual.strip import Strip
+
+from modeldeck.tui.markdown_rows import MarkdownRenderer
 from modeldeck.tui.widgets.streamed_reply import StreamedReply
 from tests.helpers import screen_text, wait_until
 from tests.tui.test_chat_panel import chatting, say
@@ -58,3 +62,46 @@ async def test_a_resize_draws_the_blocks_again() -> None:
         app.theme = "textual-light"
         await pilot.pause()
         assert "theta" in screen_text(app)
+
+
+class TestLargeBlocks:
+    """What takes long to draw must not hold up the keys."""
+
+    @pytest.fixture
+    def on_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The sizes of the blocks that were drawn on the thread of the loop."""
+        sizes: list[int] = []
+        rows = MarkdownRenderer.rows
+
+        def noted(renderer: MarkdownRenderer, source: str) -> list[Strip]:
+            if threading.current_thread() is threading.main_thread():
+                sizes.append(len(source))
+            return rows(renderer, source)
+
+        monkeypatch.setattr(MarkdownRenderer, "rows", noted)
+        return sizes
+
+    async def test_a_large_block_of_code_is_drawn_in_a_thread(self, on_the_loop: list[int]) -> None:
+        code = "value = [1, 2, 3]\n" * 200
+        async with chatting(f"```python\n{code}", "```\n\nTHE END") as (app, pilot):
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "first token" in screen_text(app))
+            reply = app.query_one(StreamedReply)
+            await wait_until(pilot, lambda: len(list(reply.render_line(5))) > 3)  # in colours
+            assert reply.render_line(5).text.rstrip() == " value = [1, 2, 3]"
+            assert reply.size.height == 1 + 200 + 1 + 2 + 1
+        assert all(size < 100 for size in on_the_loop)
+
+    async def test_a_resize_draws_long_replies_in_a_thread(self, on_the_loop: list[int]) -> None:
+        text = "alpha *beta* gamma delta epsilon zeta eta theta iota kappa\n\n" * 40
+        async with chatting(text) as (app, pilot):
+            await say(pilot, "go")
+            await say(pilot, "again")
+            await wait_until(pilot, lambda: "first token" in screen_text(app))
+            reply = app.query(StreamedReply).last()
+            await wait_until(pilot, lambda: reply.size.height == 1 + 40 * 2 + 1)
+            before = len(on_the_loop)
+            await pilot.resize_terminal(40, 24)
+            await wait_until(pilot, lambda: reply.size.height == 1 + 40 * 3 + 1)
+            await wait_until(pilot, lambda: app.view.scroll_y == app.view.max_scroll_y)
+            assert len(on_the_loop) == before

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.table import Table
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -69,6 +70,7 @@ class ChatView(VerticalScroll, can_focus=True):
     def __init__(self, empty: str) -> None:
         super().__init__()
         self._empty = Static(Content(empty), classes="chat--empty")
+        self._to_draw: list[StreamedReply] = []
 
     def compose(self) -> ComposeResult:
         """Only the hint at first."""
@@ -88,7 +90,7 @@ class ChatView(VerticalScroll, can_focus=True):
         from modeldeck.tui.widgets.streamed_reply import StreamedReply  # Markdown: two thirds of what the panes import
 
         self._empty.display = False
-        reply = StreamedReply(model_name)
+        reply = StreamedReply(model_name, self._draw_later)
         await self.query_one(".chat--turns", Vertical).mount_all([Question(question), reply])
         self.scroll_end(animate=False)
         return reply
@@ -97,3 +99,19 @@ class ChatView(VerticalScroll, can_focus=True):
         """Back to an empty chat."""
         await self.query("Question, StreamedReply").remove()
         self._empty.display = True
+
+    def _draw_later(self, reply: StreamedReply) -> None:
+        if reply in self._to_draw:
+            return
+        self._to_draw.append(reply)
+        if len(self._to_draw) == 1:
+            self._draw()
+
+    @work(group="draw", exit_on_error=False)
+    async def _draw(self) -> None:
+        """One reply after the other, so that the loop never waits for more than one thread; the newest first."""
+        while self._to_draw:
+            reply = self._to_draw[-1]
+            if reply.is_attached:
+                await reply.draw()
+            self._to_draw.remove(reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from rich.segment import Segment
@@ -13,7 +14,7 @@ from textual.widget import Widget
 
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui.markdown_blocks import BlockSplitter
-from modeldeck.tui.markdown_rows import Look, MarkdownRenderer
+from modeldeck.tui.markdown_rows import QUICK_LIMIT, Look, MarkdownRenderer, code_strip
 from modeldeck.tui.wrapping import GrowingText
 
 REPAINT_SECONDS = 0.1
@@ -23,8 +24,13 @@ REPAINT_SECONDS = 0.1
 class StreamedReply(Widget):
     """The model's name, the closed blocks as Markdown, the open block as plain text, and one quiet line.
 
-    A closed block is drawn once for each width; the open one is wrapped from its last row on. The layout of the
-    screen is asked for only when there are more rows than before.
+    A closed block is drawn once for each width; the open one is wrapped from its last row on. What takes long to draw
+    is drawn in a thread, and stays as it is on the screen until then. The layout of the screen is asked for only when
+    there are more rows than before.
+
+    Args:
+        model_name: Who replies; untrusted text.
+        draw_later: Is to call ``draw`` soon; called whenever there is something to draw.
     """
 
     DEFAULT_CSS = """
@@ -34,12 +40,15 @@ class StreamedReply(Widget):
     }
     """
 
-    def __init__(self, model_name: str) -> None:
+    def __init__(self, model_name: str, draw_later: Callable[[StreamedReply], None]) -> None:
         super().__init__()
+        self._draw_later = draw_later
         self._model_name = clean_name(model_name, 60)
         self._splitter = BlockSplitter()
         self._waiting: list[str] = []
         self._blocks: list[str] = []
+        self._drawn: list[list[Strip]] = []
+        self._stale: set[int] = set()
         self._width = 0
         self._rows: list[Strip] = []
         self._tail = GrowingText(1)
@@ -75,6 +84,20 @@ class StreamedReply(Widget):
         self._state = state
         self._line = clean_text(line)
         self.refresh(layout=True)
+        self.set_timer(REPAINT_SECONDS, self._settle)
+
+    async def draw(self) -> None:
+        """Draw what was put off, in a thread, and show it all at once."""
+        while self._stale and self._width:
+            width, look = self._width, self._look
+            sources = {place: self._blocks[place] for place in self._stale}
+            drawn = await asyncio.to_thread(_drawn, sources, width, look)
+            if (width, look) == (self._width, self._look):
+                for place, rows in drawn.items():
+                    self._drawn[place] = rows
+                self._stale -= drawn.keys()
+                self._join_rows()
+                self.refresh(layout=True)
 
     def notify_style_update(self) -> None:
         """Another theme: draw every block again."""
@@ -136,8 +159,7 @@ class StreamedReply(Widget):
     def _tail_strip(self, row: str) -> Strip:
         if not self._splitter.in_code:
             return Strip([Segment(row)])
-        style = Style(bgcolor=self._look.code_background)
-        return Strip([Segment(f" {row}", style)]).adjust_cell_length(self._width, style)
+        return code_strip(row, self._width, self._look)
 
     @property
     def _line_style(self) -> Style:
@@ -158,8 +180,16 @@ class StreamedReply(Widget):
         self._look = self._theme_look()
         self._base = self.rich_style
         self._renderer = MarkdownRenderer(width, self._look)
-        blocks, self._blocks, self._rows = self._blocks, [], []
-        self._add_blocks(blocks)
+        quick = sum(map(len, self._blocks)) <= QUICK_LIMIT
+        self._stale.clear()
+        self._drawn += [[] for _ in self._blocks[len(self._drawn) :]]
+        for place, source in enumerate(self._blocks):
+            if quick:
+                self._drawn[place] = self._renderer.rows(source)
+                continue
+            self._put_off(place)
+            self._drawn[place] = self._drawn[place] or self._renderer.plain(source)
+        self._join_rows()
         self._tail_opened = -1
         self._set_tail()
 
@@ -184,6 +214,11 @@ class StreamedReply(Widget):
         else:
             self.refresh(Region(0, first, self.size.width, rows - first))
 
+    def _settle(self) -> None:
+        """Ask again where Textual laid out the screen while the last rows came; nothing else would."""
+        if self.size.height != self._height:
+            self.refresh(layout=True)
+
     def _take_waiting(self) -> None:
         text, self._waiting = "".join(self._waiting), []
         if text:
@@ -191,10 +226,25 @@ class StreamedReply(Widget):
             self._set_tail()
 
     def _add_blocks(self, sources: list[str]) -> None:
-        self._blocks += sources
-        if self._renderer is not None:
-            for source in sources:
-                self._rows += [*self._renderer.rows(source), Strip([])]
+        for source in sources:
+            self._blocks.append(source)
+            if self._renderer is None:
+                continue
+            if len(source) <= QUICK_LIMIT:
+                rows = self._renderer.rows(source)
+            else:
+                rows = self._renderer.plain(source)
+                self._put_off(len(self._blocks) - 1)
+            self._drawn.append(rows)
+            self._rows += [*rows, Strip([])]
+
+    def _put_off(self, place: int) -> None:
+        self._stale.add(place)
+        if len(self._stale) == 1:
+            self._draw_later(self)
+
+    def _join_rows(self) -> None:
+        self._rows = [row for rows in self._drawn for row in (*rows, Strip([]))]
 
     def _set_tail(self) -> None:
         text = self._splitter.open_text
@@ -206,6 +256,12 @@ class StreamedReply(Widget):
             self._tail.extend(text)
             self._tail_opened = self._splitter.opened
         self._tail_text = text
+
+
+def _drawn(sources: dict[int, str], width: int, look: Look) -> dict[int, list[Strip]]:
+    """Runs in a thread, with a renderer of its own: Rich's console has a lock that the loop must not wait for."""
+    renderer = MarkdownRenderer(width, look)
+    return {place: renderer.rows(source) for place, source in sources.items()}
 
 
 def _colour(value: str) -> str:
