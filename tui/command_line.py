@@ -21,6 +21,9 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, a part of it, its id, or a path.")]
+ModelOrHubId = Annotated[
+    str, typer.Argument(metavar="MODEL", help="As for show; a Hub id (org/name) that is not here is downloaded.")
+]
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -80,7 +83,7 @@ def _with_declared_options(command: Callable[..., None]) -> Callable[..., None]:
 @app.command("run")
 @_with_declared_options
 def _run(
-    model: Model,
+    model: ModelOrHubId,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="Left out or '-': read from standard input.")
     ] = None,

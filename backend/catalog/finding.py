@@ -15,6 +15,10 @@ class ModelNotFound(LookupError):
     """No model, or more than one, is meant; the message is one sentence for the user."""
 
 
+class ModelAmbiguous(ModelNotFound):
+    """More than one model is meant."""
+
+
 def is_typed_path(text: str) -> bool:
     """Whether this can only be a path."""
     return text.startswith(("/", "~", "./", "../")) or text in (".", "..")
@@ -44,7 +48,7 @@ def choose(rows: Sequence[ModelInfo], text: str) -> ModelInfo:
         if len(found) == 1:
             return next(iter(found.values()))
         if found:
-            raise ModelNotFound(_ambiguous(text, list(found.values())))
+            raise ModelAmbiguous(_ambiguous(text, list(found.values())))
     raise ModelNotFound(_unknown(text, rows))
 
 

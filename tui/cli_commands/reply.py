@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -22,16 +21,15 @@ from modeldeck.backend.text import clean_name
 from modeldeck.config.generation import GenerationSettings, merge
 from modeldeck.config.settings import Settings
 from modeldeck.config.store import GenerationStore
-from modeldeck.tui.cli_commands.listing import find_model
+from modeldeck.tui.cli_commands.obtaining import find_or_download
 from modeldeck.tui.cli_commands.options import LOAD_SETTINGS, given_options
 from modeldeck.tui.cli_commands.output import fail, note, say
+from modeldeck.tui.cli_commands.signals import until_signal
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import seconds, tokens, tokens_per_second
 
 if TYPE_CHECKING:
     from modeldeck.tui.cli_commands.workspace import Workspace
-
-_SIGNALS = {signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.HANGUP, signal.SIGINT: ExitCode.INTERRUPTED}
 
 
 def read_prompt(prompt: str | None) -> str:
@@ -61,7 +59,8 @@ def run_model(
     given = GenerationSettings(**given_options(GenerationSettings, options))  # type: ignore[arg-type]  # checked there
     load = given_options(Settings, {name: options.get(name) for name in LOAD_SETTINGS})
     prompt = read_prompt(prompt)
-    model = find_model(workspace, text)
+    progress = _silence if quiet else note
+    model = find_or_download(workspace, text, progress)
     if not model.loadable:
         fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.problems[0])}")
     store = GenerationStore(workspace.paths.generation_file)
@@ -71,8 +70,7 @@ def run_model(
     settings = merge(store.effective(model.id), given)
     start = embedded_engine(workspace.settings, workspace.paths, logging.getLogger("modeldeck.engine").info)
     manager = PipelineManager(start, keep_spare=False, stall_seconds=workspace.settings.stall_seconds)
-    progress = _silence if quiet else note
-    return asyncio.run(_until_signal(_reply(manager, request, ChatMessage("user", prompt), settings, progress)))
+    return asyncio.run(until_signal(_reply(manager, request, ChatMessage("user", prompt), settings, progress)))
 
 
 def _request(
@@ -144,26 +142,6 @@ async def _stream(
         if last != "\n":
             say()
     return stats
-
-
-async def _until_signal(work: Coroutine[None, None, ExitCode]) -> ExitCode:
-    """Run to the end, or to the first signal: the work is then cancelled and cleans up after itself."""
-    task = asyncio.ensure_future(work)
-    ended_by: list[ExitCode] = []
-
-    def end(code: ExitCode) -> None:
-        ended_by.append(code)
-        task.cancel()
-
-    loop = asyncio.get_running_loop()
-    for number, code in _SIGNALS.items():
-        loop.add_signal_handler(number, end, code)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if not ended_by:
-            raise
-        return ended_by[0]
 
 
 def _summary(stats: GenerationStats) -> str:

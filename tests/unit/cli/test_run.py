@@ -17,7 +17,8 @@ from modeldeck.config.declaration import settings_of
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.store import GenerationStore
 from tests.fakes.engine_python import use_scripted_engine
-from tests.unit.cli.conftest import Modeldeck
+from tests.fakes.hub_server import COMMIT, Hub, Slow, hub_server
+from tests.unit.cli.conftest import Modeldeck, write_model
 
 
 @pytest.fixture
@@ -133,6 +134,72 @@ class TestFailures:
         ended = modeldeck("run", "tiny-llama", "hello")
         assert (ended.code, ended.out) == (1, "half a\n")
         assert "Traceback" not in ended.err
+
+
+class TestDownloads:
+    @pytest.fixture
+    def hub(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+        with hub_server() as running:
+            monkeypatch.setenv("HF_ENDPOINT", running.url)
+            monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+            yield running
+
+    def test_a_hub_id_that_is_not_here_is_downloaded_first(
+        self, modeldeck: Modeldeck, engine: Path, hub: Hub, model_folder: Path
+    ) -> None:
+        hub.repos["org/tiny"] = {file.name: file.read_bytes() for file in model_folder.iterdir()}
+        engine.write_text("reply You said: {prompt}\nserve")
+        ended = modeldeck("run", "org/tiny", "hello")
+        assert (ended.code, ended.out) == (0, "You said: hello\n")
+        assert "downloading org/tiny" in ended.err
+        assert "100 %" in ended.err
+        asked = len(hub.requests)
+        again = modeldeck("run", "-q", "org/tiny", "hello")
+        assert (again.code, again.err) == (0, "")
+        assert len(hub.requests) == asked
+
+    def test_one_that_was_broken_off_is_completed(
+        self, modeldeck: Modeldeck, engine: Path, hub: Hub, home: Path, model_folder: Path
+    ) -> None:
+        hub.repos["org/tiny"] = {file.name: file.read_bytes() for file in model_folder.iterdir()}
+        part = home / ".cache/huggingface/hub/models--org--tiny/snapshots" / COMMIT
+        part.mkdir(parents=True)
+        (part / "config.json").write_bytes((model_folder / "config.json").read_bytes())
+        assert modeldeck("run", "-q", "org/tiny@main", "hello").code == 0
+        assert modeldeck("run", "-q", "org/tiny", "hello").code == 0
+
+    def test_a_refusal_is_the_hubs_sentence(self, modeldeck: Modeldeck, engine: Path, hub: Hub) -> None:
+        hub.answers["org/gated"] = (401, "GatedRepo")
+        ended = modeldeck("run", "-q", "org/gated", "hello")
+        assert (ended.code, ended.out) == (1, "")
+        assert "org/gated is gated: accept its terms" in ended.err
+        assert len(ended.err.splitlines()) == 1
+
+    def test_without_a_network_one_sentence_says_so(
+        self, modeldeck: Modeldeck, engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+        ended = modeldeck("run", "-q", "org/tiny", "hello")
+        assert (ended.code, ended.out) == (1, "")
+        assert "cannot be reached; check the network" in ended.err
+        assert len(ended.err.splitlines()) == 1
+
+    def test_a_name_that_fits_two_models_asks_nobody(
+        self, modeldeck: Modeldeck, engine: Path, hub: Hub, home: Path
+    ) -> None:
+        for name in ("one", "two"):
+            write_model(home / "models" / "org" / f"model-{name}")
+        assert modeldeck("run", "org/model", "hello").code == 3
+        assert hub.requests == []
+
+    def test_a_signal_ends_the_download(self, engine: Path, hub: Hub, model_folder: Path) -> None:
+        slow = Slow(bytes(100_000))
+        hub.repos["org/tiny"] = {"config.json": (model_folder / "config.json").read_bytes(), "model.safetensors": slow}
+        with _started("run", "-q", "org/tiny", "hello") as process:
+            assert slow.started.wait(30)
+            process.terminate()
+            assert process.wait(20) == 143
+            assert _rest(process) == ""
 
 
 class TestSignals:
