@@ -66,16 +66,19 @@ class GgufCopies:
         return hashlib.sha256(text.encode("ascii")).hexdigest()[:24]
 
     def find(self, gguf: Path) -> Path | None:
-        """The folder of a whole copy of this very file, or None; marks it as used just now."""
+        """The folder of a whole copy of this very file, or None; only looks."""
         try:
             folder = self._root / self.key(gguf)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a path that the system does not take
             return None
-        marker = _whole(folder)
-        if marker is None:
-            return None
-        with suppress(OSError):
-            (folder / _LAST_USED).touch(mode=0o600)
+        return folder if _whole(folder) is not None else None
+
+    def use(self, gguf: Path) -> Path | None:
+        """As ``find``, for who loads from the copy: it is the last one to make room for another then."""
+        folder = self.find(gguf)
+        if folder is not None:
+            with suppress(OSError):
+                (folder / _LAST_USED).touch(mode=0o600)
         return folder
 
     def draft(self, gguf: Path) -> Path:

@@ -95,7 +95,7 @@ def load_model(request: LoadRequest, progress: Progress, log: Log) -> Loaded:
         return _load(Source(path), request, progress, log)
     device_map_for(request.device)  # a device that is not there says nothing about the copy
     copies = _copies()
-    copy = copies.find(path) if copies else None
+    copy = copies.use(path) if copies else None
     if copies and copy and not is_current(copy):
         log("The prepared copy was made by another version and is removed; this load makes a new one.")
         copies.remove(path)

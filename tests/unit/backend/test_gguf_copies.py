@@ -167,7 +167,8 @@ def test_the_least_recently_used_go_first(copies: GgufCopies, make: Make, tmp_pa
     a, b, c = (tmp_path / f"{name}.gguf" for name in "abc")
     for used, path in enumerate((a, b, c)):
         make(path, 100, used + 1000)
-    assert copies.find(a) is not None  # used just now
+    assert copies.use(a) is not None  # used just now
+    assert copies.find(b) is not None  # only looked at
     assert copies.room_for(150, 400)
     assert {Path(copy.gguf).stem for copy in copies.list()} == {"a", "c"}
     assert copies.room_for(300, 400)
