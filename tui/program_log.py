@@ -7,8 +7,9 @@ import os
 import re
 from contextlib import suppress
 from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
+from queue import SimpleQueue
 
 from modeldeck.backend.text import clean_text
 
@@ -34,8 +35,36 @@ def start_logging(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = _PrivateFile(path, maxBytes=MAX_BYTES, backupCount=2, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(handler)
+        logging.getLogger().addHandler(_Background(handler))
         logging.getLogger("modeldeck").setLevel(logging.INFO)
+
+
+class _Background(QueueHandler):
+    """Writes in a thread: a model that floods its error output must not hold up the keys.
+
+    ``logging.shutdown``, which Python calls at the end, flushes and closes it like every handler.
+    """
+
+    def __init__(self, target: logging.Handler) -> None:
+        lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        super().__init__(lines)
+        self._target = target
+        self._listener: QueueListener | None = QueueListener(lines, target)
+        self._listener.start()
+
+    def flush(self) -> None:
+        """Return once everything is in the file."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener.start()
+
+    def close(self) -> None:
+        """Write what is left and let go of the file."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+            self._target.close()
+        super().close()
 
 
 class _PrivateFile(RotatingFileHandler):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import pytest
@@ -24,13 +26,20 @@ def log(tmp_path: Path) -> Iterator[Path]:
         handler.close()
 
 
+def written(log: Path) -> str:
+    """What is in the file once everything is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    return log.read_text()
+
+
 def test_lines_and_tracebacks_are_kept_without_tokens(log: Path) -> None:
     start_logging(log)
     try:
         raise ValueError("Authorization: Bearer abcdefghijkl and hf_abcdefghijKLMNOP")
     except ValueError:
         logging.getLogger("modeldeck.test").exception("failed with %s", "hf_0123456789abcdef")
-    text = log.read_text()
+    text = written(log)
     assert "failed with hf_[removed]" in text
     assert "ValueError" in text
     assert "abcdefghij" not in text
@@ -40,7 +49,24 @@ def test_lines_and_tracebacks_are_kept_without_tokens(log: Path) -> None:
 def test_control_characters_cannot_reach_whoever_reads_the_file(log: Path) -> None:
     start_logging(log)
     logging.getLogger("modeldeck.engine").info("\x1b]0;title\x07")
-    assert "\x1b" not in log.read_text()
+    assert "\x1b" not in written(log)
+
+
+def test_the_file_is_written_in_a_thread_and_whole_at_the_end(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[threading.Thread] = set()
+    write = RotatingFileHandler.emit
+
+    def noted(handler: RotatingFileHandler, record: logging.LogRecord) -> None:
+        threads.add(threading.current_thread())
+        write(handler, record)
+
+    monkeypatch.setattr(RotatingFileHandler, "emit", noted)
+    start_logging(log)
+    for number in range(2000):
+        logging.getLogger("modeldeck.engine").info("line %d", number)
+    logging.getLogger().handlers[-1].close()
+    assert log.read_text().count("line ") == 2000
+    assert threading.main_thread() not in threads
 
 
 def test_file_and_folder_are_private_even_when_the_file_was_not(log: Path) -> None:
@@ -54,8 +80,9 @@ def test_a_long_log_is_put_aside(log: Path) -> None:
     start_logging(log)
     log.write_bytes(b"x" * MAX_BYTES)
     logging.getLogger("modeldeck").info("the next line")
+    text = written(log)
     assert log.with_name("modeldeck.log.1").stat().st_size == MAX_BYTES
-    assert "the next line" in log.read_text()
+    assert "the next line" in text
     assert log.stat().st_mode & 0o777 == 0o600
 
 
