@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.terminal.harness import terminal
+from tests.unit.cli.conftest import write_model
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("config", "backend", "tui")
@@ -31,6 +38,33 @@ def test_the_packages_of_pyproject_are_the_folders() -> None:
         if not (file.parent / "__init__.py").exists()
     }
     assert python_without_package == set()
+
+
+def _imported() -> dict[str, str]:
+    """Every package outside the standard library that the parts import, with one file that does."""
+    found: dict[str, str] = {}
+    for part in PARTS:
+        for file in (ROOT / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                found |= {name.split(".")[0]: str(file.relative_to(ROOT)) for name in names}
+    return {name: file for name, file in found.items() if name not in {*sys.stdlib_module_names, "modeldeck"}}
+
+
+def test_what_is_imported_is_declared_and_pinned() -> None:
+    """The environment of the tests has far more than a user's, so nothing else would notice."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    owners = metadata.packages_distributions()
+    missing = {
+        f"{name} ({file})"
+        for name, file in _imported().items()
+        if not declared & {canonicalize_name(owner) for owner in owners.get(name, ())}
+    }
+    assert missing == set()
+    pins = [line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines()]
+    assert declared - {canonicalize_name(Requirement(pin).name) for pin in pins if pin} == set()
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +133,16 @@ class TestWheel:
         assert version.stdout.startswith("modeldeck "), version.stderr
         listed = _run([str(installed / "modeldeck"), "ls", "--json"], home)
         assert json.loads(listed.stdout)["schema_version"] == 1
+
+    @pytest.mark.pty
+    def test_the_app_opens_in_a_clean_environment(self, installed: Path, home: Path) -> None:
+        config = home / ".config" / "modeldeck" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text("spare_engine = false\n")
+        write_model(home / "models" / "tiny-llama")
+        with terminal(command=(str(installed / "modeldeck"),), PYTHONPATH="") as opened:
+            opened.wait_for("Models", 40)
+            opened.wait_for("tiny-llama", 40)
+            opened.wait_for("NOT LOADED", 40)
+            opened.press("ctrl+q")
+            assert opened.ended() == 0
