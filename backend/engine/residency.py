@@ -54,4 +54,4 @@ def _resident_share(file: Path) -> float:
             failed = libc.mincore(ctypes.byref(start), ctypes.c_size_t(size), resident)
         finally:
             del start  # the map cannot be closed while it is referred to
-        return 1.0 if failed else float((np.frombuffer(resident, np.uint8) & 1).mean())
+        return 1.0 if failed else float((np.frombuffer(memoryview(resident), np.uint8) & 1).mean())
