@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -151,6 +152,30 @@ class TestSaving:
             field = app.screen.focused
             assert isinstance(field, Input)
             assert field.value == "1"
+
+    async def test_while_a_save_waits_the_form_waits_too(
+        self, store: GenerationStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = threading.Event()
+        save = store.save
+
+        def slow(model_id: str | None, overrides: GenerationSettings) -> None:
+            assert gate.wait(30)
+            save(model_id, overrides)
+
+        monkeypatch.setattr(store, "save", slow)
+        async with editing(store) as (app, pilot):
+            await enter(app, pilot, "temperature", "1")
+            try:
+                await pilot.press("ctrl+s")
+                await wait_until(pilot, lambda: "Saving ..." in screen_text(app))
+                await pilot.press("5", "ctrl+r", "escape", "escape", "ctrl+s")
+                assert row(app, "temperature").text == "1"
+                assert app.results == []
+            finally:
+                gate.set()
+            await wait_until(pilot, lambda: app.results == [True])
+            assert store.overrides("m").temperature == 1
 
     @pytest.mark.parametrize(("scope", "key"), [("m", "ctrl+s"), (None, "ctrl+g")])
     async def test_reset_takes_back_only_overrides(

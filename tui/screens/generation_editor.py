@@ -63,6 +63,7 @@ class GenerationEditor(ModalScreen[bool]):
         self._title_text = f"Generation · for {clean_name(model_name or model_id, 60) if model_id else 'all models'}"
         self._saved = False
         self._asked = False
+        self._saving = False
 
     def compose(self) -> ComposeResult:
         """Title, rows, help of the focused row, what must be said, and the keys."""
@@ -136,16 +137,22 @@ class GenerationEditor(ModalScreen[bool]):
 
     def action_save_here(self) -> None:
         """Save for this model, or for all models where the form is about all."""
+        if self._saving:
+            return
         self._take_what_was_typed()
         self._save("this model" if self._draft.model_id is not None else "all models")
 
     def action_save_all(self) -> None:
         """Save what was changed for all models."""
+        if self._saving:
+            return
         self._take_what_was_typed()
         self._save("all models")
 
     def action_reset_value(self) -> None:
         """Empty the focused field."""
+        if self._saving:
+            return
         focused = self.focused
         for row in self.query(SettingRow):
             if focused is not None and row in focused.ancestors:
@@ -154,7 +161,9 @@ class GenerationEditor(ModalScreen[bool]):
                 self._refresh()
 
     def action_leave(self) -> None:
-        """Close; unsaved changes are dropped only when asked for twice."""
+        """Close; unsaved changes are dropped only when asked for twice. A save that runs closes the form itself."""
+        if self._saving:
+            return
         self._take_what_was_typed()
         if self._draft.changed and not self._asked:
             self._asked = True
@@ -179,11 +188,16 @@ class GenerationEditor(ModalScreen[bool]):
         if not self._draft.changed:
             self._say("Nothing was changed; only changed values are saved.")
             return
+        focused = self.focused
+        self._lock(True)
         try:
             await asyncio.to_thread(self._draft.save, scope)
         except SaveError as error:
             self._say(str(error), error=True)
             return
+        finally:
+            self._lock(False)
+            self.set_focus(focused)
         self._saved = True
         if not self._draft.errors:
             self.dismiss(True)
@@ -191,6 +205,14 @@ class GenerationEditor(ModalScreen[bool]):
         self._refresh()
         left = "; ".join(f"{_label(name)} {error}" for name, error in self._draft.errors.items())
         self._say(f"Saved for {scope}, but not what is marked: {left}", error=True)
+
+    def _lock(self, saving: bool) -> None:
+        """While a save runs, which may wait for another modeldeck, nothing can be typed that it would lose."""
+        self._saving = saving
+        for part in self.query(".form--rows, .form--keys"):
+            part.disabled = saving
+        if saving:
+            self._say("Saving ...")
 
     def _refresh(self, typing_in: str | None = None) -> None:
         for row in self.query(SettingRow):
