@@ -11,7 +11,15 @@ from typing import Self
 from modeldeck.backend.engine_process import START_SECONDS, EngineProcess
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.event_stream import EventStream
-from modeldeck.backend.protocol import EngineEvent, EngineLog, EngineReady, EngineStarted, ProtocolError, Request
+from modeldeck.backend.protocol import (
+    CopyWritten,
+    EngineEvent,
+    EngineLog,
+    EngineReady,
+    EngineStarted,
+    ProtocolError,
+    Request,
+)
 from modeldeck.backend.text import clean_text
 
 
@@ -29,6 +37,8 @@ class EngineClient:
         self._request_ids = count(1)
         self.versions: dict[str, str] | None = None
         """Of Python and the libraries; None until the child has imported them."""
+        self.on_copy_written: Callable[[], None] = lambda: None
+        """Called on the loop when a prepared copy of a GGUF model is whole; must not raise."""
         self.gone: asyncio.Future[EngineDied] = asyncio.get_running_loop().create_future()
         """Done, with how it ended, once the process is gone and reaped; never cancel it, shield it."""
         self._reader = asyncio.create_task(self._read_events(), name=f"reader of engine {process.pid}")
@@ -103,6 +113,8 @@ class EngineClient:
             case EngineLog():
                 for line in clean_text(event.text).splitlines():
                     self._on_log(line if event.level == "info" else f"{event.level}: {line}")
+            case CopyWritten():
+                self.on_copy_written()
             case EngineStarted():
                 raise ProtocolError("a second start")
             case _:

@@ -7,6 +7,7 @@ from io import StringIO
 
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.protocol import (
+    CopyWritten,
     DownloadFailed,
     DownloadFinished,
     DownloadProgress,
@@ -34,7 +35,7 @@ RequestEvent = (
     | DownloadFailed
 )
 """The events that belong to a request."""
-ProcessEvent = EngineStarted | EngineReady | EngineLog
+ProcessEvent = EngineStarted | EngineReady | EngineLog | CopyWritten
 """The events that belong to the process."""
 
 MAX_PENDING_TEXT = 64 * 2**20

@@ -20,6 +20,7 @@ class ManagerState:
         self._loaded: LoadedModel | None = None
         self._error: BackendError | None = None
         self._progress: LoadProgress | None = None
+        self._copies_written = 0
 
     @property
     def status(self) -> ModelStatus:
@@ -45,6 +46,15 @@ class ManagerState:
     def progress(self) -> LoadProgress | None:
         """The newest progress, while the status is LOADING."""
         return self._progress
+
+    @property
+    def copies_written(self) -> int:
+        """How many prepared copies of GGUF models engines have written since the start; ``on_change`` tells of each."""
+        return self._copies_written
+
+    def _copy_written(self) -> None:
+        self._copies_written += 1
+        self._changed()
 
     def _set_status(self, status: ModelStatus, error: BackendError | None = None) -> None:
         if status not in TRANSITIONS[self._status]:

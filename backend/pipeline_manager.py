@@ -210,6 +210,7 @@ class PipelineManager(ManagerState):
         engine = None
         try:
             engine = self._loading_engine = await self._spare.take()
+            engine.on_copy_written = self._copy_written
             model = await load_in(engine, operation.request, self._watch, on_progress)
         except BaseException as error:  # a cancel too: an engine that holds no model never stays
             try:

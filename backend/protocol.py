@@ -164,6 +164,13 @@ class EngineLog(Struct, frozen=True, tag="log"):
     text: str
 
 
+class CopyWritten(Struct, frozen=True, tag="copy_written"):
+    """The prepared copy of a GGUF model is whole, some time after its load; whoever shows copies looks again."""
+
+    gguf: str
+    """The path of the file, as the load asked for it."""
+
+
 EngineEvent = (
     EngineStarted
     | EngineReady
@@ -177,6 +184,7 @@ EngineEvent = (
     | DownloadFinished
     | DownloadFailed
     | EngineLog
+    | CopyWritten
 )
 
 _encoder = msgspec.json.Encoder()

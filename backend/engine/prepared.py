@@ -93,9 +93,10 @@ class CopyWriter:
     The end of the process at any moment leaves a draft that nobody will take for a copy.
     """
 
-    def __init__(self, unprepared: UnpreparedCopy, log: Callable[[str], None]) -> None:
+    def __init__(self, unprepared: UnpreparedCopy, log: Callable[[str], None], written: Callable[[Path], None]) -> None:
         self._unprepared = unprepared
         self._log = log
+        self._written = written
         self._free = threading.Event()
         self._free.set()
         self._turn = threading.Lock()
@@ -123,6 +124,7 @@ class CopyWriter:
                 pass
             folder = work.copies.publish(draft, work.gguf)
             self._log(f"A prepared copy of {work.gguf.name} was written to {folder}; the next load will be quick.")
+            self._written(work.gguf)
         except Exception as error:  # noqa: BLE001  # the last handler of this thread: the model is loaded and stays so
             work.copies.discard(draft)
             self._log(f"The prepared copy of {work.gguf.name} could not be written: {first_line(error)}")

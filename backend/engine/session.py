@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 from time import monotonic
 
 import torch
@@ -16,6 +17,7 @@ from modeldeck.backend.engine.progress import Progress
 from modeldeck.backend.engine.wire import Arrival, Wire
 from modeldeck.backend.errors import GenerationError
 from modeldeck.backend.protocol import (
+    CopyWritten,
     EngineLog,
     Generate,
     GenerationFailed,
@@ -61,7 +63,10 @@ class Session:
         self._replier = loaded.replier
         self._wire.send(LoadFinished(load.request_id, loaded.describe(monotonic() - start)))
         if loaded.unprepared is not None:
-            self._copy_writer = CopyWriter(loaded.unprepared, self.log)
+            self._copy_writer = CopyWriter(loaded.unprepared, self.log, self._copy_written)
+
+    def _copy_written(self, gguf: Path) -> None:
+        self._wire.send(CopyWritten(str(gguf)))
 
     def reply(self, request: Generate, arrival: Arrival) -> None:
         """Stream a reply, and send ``GenerationFinished`` or ``GenerationFailed``; the model stays usable."""

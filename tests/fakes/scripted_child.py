@@ -14,6 +14,7 @@ from queue import Queue
 from modeldeck.backend.models import FinishReason, GenerationStats, LoadedModel, LoadStage
 from modeldeck.backend.protocol import (
     PROTOCOL_VERSION,
+    CopyWritten,
     EngineEvent,
     EngineLog,
     EngineReady,
@@ -144,6 +145,9 @@ class _Engine:
 
     def say_log(self, rest: str) -> None:
         self.send(EngineLog("info", rest))
+
+    def say_copy(self, rest: str) -> None:
+        self.send(CopyWritten(rest))
 
     def say_stderr(self, rest: str) -> None:
         os.write(2, rest.replace("\\n", "\n").replace("\\r", "\r").encode() + b"\n")

@@ -19,6 +19,7 @@ Said to the parent
     ``end [stop|length|cancelled]`` GenerationFinished
     ``reply-failed MESSAGE``        GenerationFailed
     ``log TEXT``                    EngineLog
+    ``copy PATH``                   CopyWritten
     ``stderr TEXT`` ``stdout TEXT`` a line on that stream; stdout of the process is the wire here, so it is garbage
     ``garbage TEXT`` ``long N``     a line that is no message; a line of N bytes
     ``event JSON``                  the line as it stands

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modeldeck.backend.models import FinishReason
-from modeldeck.backend.protocol import EngineLog, LoadFinished
+from modeldeck.backend.protocol import CopyWritten, EngineLog, LoadFinished
 from tests.real.engine import Engine
 
 QUESTION = "What is the capital of France?"
@@ -37,6 +37,7 @@ def first_reply(starter: Path, copies: Path, start_engine: Callable[..., Engine]
     while not any("prepared copy" in line for line in engine.logs):
         engine.until(EngineLog)
     assert "was written" in engine.logs[-1]
+    assert engine.until(CopyWritten).gguf == str(starter)
     engine.hang_up()
     return reply.text
 

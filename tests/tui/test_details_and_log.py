@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from textual.app import App, ComposeResult
 from textual.widget import Widget
 
-from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource
+from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource, ModelStatus
+from modeldeck.tui.app import ModeldeckApp
 from modeldeck.tui.log_buffer import EngineLogBuffer
 from modeldeck.tui.widgets.details_view import DetailsView
 from modeldeck.tui.widgets.log_view import LogView
 from tests.helpers import screen_text, wait_until
+from tests.tui.deck import WIDE, FakeCatalog, opened, services, until_status
 
 GGUF = ModelInfo(
     id="starter",
@@ -50,6 +53,16 @@ class Copies:
         for file in self.folder.iterdir():
             file.unlink()
         self.folder.rmdir()
+
+
+class CountedCopies(Copies):
+    """Counts how often somebody looks."""
+
+    looks = 0
+
+    def find(self, gguf: Path) -> Path | None:
+        self.looks += 1
+        return super().find(gguf)
 
 
 class Host(App[object]):
@@ -116,6 +129,36 @@ class TestDetails:
             assert view.check_action("clear_copy", ()) is False
             view.refresh_copy()
             await wait_until(pilot, lambda: "Prepared copy: none" in screen_text(app))
+
+    async def test_no_copy_is_promised_where_the_settings_keep_none(self, tmp_path: Path) -> None:
+        view = DetailsView(Copies(tmp_path / "none"), keeps_copies=False)
+        app = Host(view)
+        async with app.run_test(size=(80, 24)) as pilot:
+            view.model = GGUF
+            await wait_until(pilot, lambda: "gguf_copies_gb is 0" in screen_text(app))
+            assert "makes one" not in screen_text(app)
+
+    async def test_a_copy_that_is_written_after_the_load_shows_up_and_progress_looks_for_none(
+        self, tmp_path: Path
+    ) -> None:
+        folder, gate = tmp_path / "copy", tmp_path / "gate"
+        progress = "\n".join(f"progress reading_weights {done} 50" for done in range(50))
+        script = f"ready\nwait load\n{progress}\nfinished\ngate {gate}\ncopy /models/smol.gguf\nhang"
+        copies = CountedCopies(folder)
+        built = replace(services(script, catalog=FakeCatalog([GGUF])), gguf_copies=copies)  # type: ignore[arg-type]  # what the details use of it
+        app = ModeldeckApp(built)
+        async with app.run_test(size=WIDE) as pilot:
+            await opened(pilot, rows=1)
+            app.main_screen.go("details")
+            await wait_until(pilot, lambda: "Prepared copy: none" in screen_text(app))
+            before = copies.looks
+            app.main_screen.loads.choose(GGUF)
+            await until_status(pilot, ModelStatus.LOADED)
+            folder.mkdir()
+            (folder / "model.safetensors").write_bytes(b"x" * 2_500_000)
+            gate.touch()
+            await wait_until(pilot, lambda: "Prepared copy: 2.5 MB" in screen_text(app))
+            assert copies.looks - before <= 3  # LOADING, LOADED, written
 
 
 class TestLog:

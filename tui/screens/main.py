@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
+    from modeldeck.tui.widgets.right_side import RightSide
 
 
 _AT_LATEST_SECONDS = 0.5
@@ -38,6 +39,7 @@ class MainScreen(PanesScreen):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._complete = False
+        self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
 
@@ -150,7 +152,14 @@ class MainScreen(PanesScreen):
             self.status.progress = manager.progress
             if manager.loaded is None:
                 self.status.speed = None
-            self.right.refresh_copy()
+            self._look_for_copy(self.right)
+
+    def _look_for_copy(self, right: RightSide) -> None:
+        """A load that ends may have removed a prepared copy, and some time after it a new one may be whole."""
+        seen = (self.services.manager.status, self.services.manager.copies_written)
+        if seen != self._copies_seen:
+            self._copies_seen = seen
+            right.refresh_copy()
 
     @on(LoadProgressed)
     def _show_progress(self, message: LoadProgressed) -> None:

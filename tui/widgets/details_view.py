@@ -61,7 +61,7 @@ class DetailsView(VerticalScroll, can_focus=True):
             "clear_copy",
             "Clear copy",
             id="details.clear_copy",
-            tooltip="Delete the prepared copy of this GGUF model; the next load makes it again",
+            tooltip="Delete the prepared copy of this GGUF model",
         ),
         *DECK_KEYS,
     ]
@@ -71,8 +71,10 @@ class DetailsView(VerticalScroll, can_focus=True):
     copy_path: reactive[Path | None] = reactive(None, bindings=True)
     """The prepared copy of a GGUF model, or None where there is none."""
 
-    def __init__(self, copies: PreparedCopies | None = None) -> None:
+    def __init__(self, copies: PreparedCopies | None = None, *, keeps_copies: bool = True) -> None:
         super().__init__()
+        self._keeps_copies = keeps_copies
+        """Whether the settings allow loads to write copies."""
         self._copies = copies
 
     def compose(self) -> ComposeResult:
@@ -103,7 +105,7 @@ class DetailsView(VerticalScroll, can_focus=True):
         self.refresh_copy()
 
     def refresh_copy(self) -> None:
-        """Look for the prepared copy again; call it when a load has ended."""
+        """Look for the prepared copy again; call it when a load has ended, or a copy was written."""
         if self._copies is not None and self.model is not None and self.model.format is ModelFormat.GGUF:
             self._look_for_copy(self._copies, Path(self.model.path))
 
@@ -120,9 +122,11 @@ class DetailsView(VerticalScroll, can_focus=True):
             return
         self.copy_path = path
         if path is None:
-            self._say_copy("Prepared copy: none. The first load makes one, and later loads are fast.")
+            promise = "The first load makes one, and later loads are fast."
+            none = "The settings keep none (gguf_copies_gb is 0), so each load converts the file anew."
+            self._say_copy(f"Prepared copy: none. {promise if self._keeps_copies else none}")
         else:
-            self._say_copy(f"Prepared copy: {fmt.size(size)} in {path}\nx clears it; the next load makes it again.")
+            self._say_copy(f"Prepared copy: {fmt.size(size)} in {path}\nx clears it{self._next_load}.")
 
     @work(group="details.copy", exclusive=True)
     async def action_clear_copy(self) -> None:
@@ -135,7 +139,11 @@ class DetailsView(VerticalScroll, can_focus=True):
             self._say_copy(f"The prepared copy could not be cleared: {error.strerror or error}")
             return
         self.copy_path = None
-        self._say_copy("The prepared copy was cleared; the next load makes it again.")
+        self._say_copy(f"The prepared copy was cleared{self._next_load}.")
+
+    @property
+    def _next_load(self) -> str:
+        return "; the next load makes it again" if self._keeps_copies else ""
 
     def _say_copy(self, text: str) -> None:
         line = self.query_one(".details--copy", Static)

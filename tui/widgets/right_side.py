@@ -36,7 +36,8 @@ class RightSide(Vertical):
             panel = ChatPanel(self._services.manager, self._services.generation)
             yield panel.data_bind(RightSide.loaded, RightSide.model_name)
         with Vertical(id="details"):
-            yield DetailsView(self._services.gguf_copies).data_bind(model=RightSide.highlighted)
+            keeps = self._services.settings.gguf_copies_gb > 0
+            yield DetailsView(self._services.gguf_copies, keeps_copies=keeps).data_bind(model=RightSide.highlighted)
         with Vertical(id="log"):
             yield LogView(self._services.log)
 

@@ -20,6 +20,7 @@ from modeldeck.backend.models import (
 )
 from modeldeck.backend.protocol import (
     MAX_LINE,
+    CopyWritten,
     Download,
     DownloadFailed,
     DownloadFinished,
@@ -97,6 +98,7 @@ EVENTS = {
     DownloadProgress: st.builds(DownloadProgress, _ids, _numbers, _numbers, _text),
     DownloadFinished: st.builds(DownloadFinished, _ids, _text, _text),
     DownloadFailed: st.builds(DownloadFailed, _ids, _text, _text),
+    CopyWritten: st.builds(CopyWritten, _text),
     EngineLog: st.builds(EngineLog, st.sampled_from(["info", "warning", "error"]), _text),
 }
 
