@@ -118,7 +118,7 @@ class Replier:
         if room < 1:
             raise GenerationError(
                 f"The conversation is {prompt_tokens:,} tokens long and this model's context is "
-                f"{self._context_length:,}; shorten it or start a new one."
+                f"{self._context_length:,}; shorten it, or begin a new chat (key n in the app)."
             )
         self._log(
             f"The reply is limited to {room:,} tokens instead of {max_new_tokens:,}: the prompt takes "

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from modeldeck.backend.errors import EngineDied, GenerationError
 from modeldeck.backend.models import ChatMessage
 from modeldeck.config.generation import GenerationSettings
-from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
+from modeldeck.tui.widgets.chat_panel import FORGET, NO_MODEL, RUNNING, ChatPanel
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
 from modeldeck.tui.widgets.streamed_reply import StreamedReply
@@ -109,6 +109,15 @@ class TestReplying:
             app.panel.refresh_settings()
             await wait_until(pilot, lambda: "temp 0.2" in screen_text(app))
 
+    async def test_a_long_settings_line_is_cut_to_one_row(self) -> None:
+        async with chatting(size=(60, 24)) as (app, pilot):
+            app.settings.all_models = GenerationSettings(
+                temperature=0.25, top_p=0.95, seed=7, system_prompt="Be brief."
+            )
+            app.panel.refresh_settings()
+            await wait_until(pilot, lambda: "temp 0.25 · top p 0.95" in screen_text(app))
+            await wait_until(pilot, lambda: "…" in screen_text(app).splitlines()[-1])
+
     async def test_another_model_goes_on_with_the_chat(self) -> None:
         async with chatting("Hi.") as (app, pilot):
             await ask(app, pilot, "one")
@@ -164,6 +173,22 @@ class TestEndings:
             assert app.panel.conversation.turns == []
             assert app.panel.draft == "a draft"
             assert app.replier.closed == 1
+
+    async def test_a_chat_of_several_turns_is_forgotten_only_when_asked_twice(self) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            await ask(app, pilot, "one")
+            await ask(app, pilot, "two")
+            app.view.focus()
+            await pilot.press("n")
+            await wait_until(pilot, lambda: FORGET in screen_text(app))
+            await ask(app, pilot, "three")
+            assert len(app.panel.conversation.turns) == 3
+            app.view.focus()
+            await pilot.press("n")
+            await wait_until(pilot, lambda: FORGET in screen_text(app))
+            await pilot.press("n")
+            await wait_until(pilot, lambda: "Nothing said yet" in screen_text(app))
+            assert app.panel.conversation.turns == []
 
 
 class TestDraft:

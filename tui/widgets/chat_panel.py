@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NO_MODEL = "No model is loaded: enter on one in the list loads it."
 RUNNING = "A reply is running; escape stops it."
+FORGET = "Once more forgets this chat."
 EMPTY = "Nothing said yet. With a model loaded, type below and press enter."
 
 
@@ -85,7 +86,10 @@ class ChatPanel(Vertical):
     ChatPanel .chat--settings {
         width: auto;
         max-width: 60%;
+        height: 1;
         padding-left: 2;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
     }
     """
 
@@ -129,6 +133,7 @@ class ChatPanel(Vertical):
         self.conversation = Conversation()
         self._reply: StreamedReply | None = None
         self._stopping = False
+        self._asked_to_forget = False
         self._worker: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -162,6 +167,7 @@ class ChatPanel(Vertical):
 
     def say(self, text: str, *, warning: bool = False) -> None:
         """Put a line beside the prompt; the next key in the prompt takes it away."""
+        self._asked_to_forget = False
         note = self.query_one(".chat--note", Static)
         note.set_class(warning, "-warning")
         note.update(Content(text))
@@ -200,7 +206,7 @@ class ChatPanel(Vertical):
         if self.replying or model is None:
             return False
         self.replying = True
-        self._stopping = False
+        self._stopping = self._asked_to_forget = False
         turn = self.conversation.begin(text, clean_name(self.model_name or model.model_id))
         self.post_message(self.ReplyStarted())
         self._worker = self._run_reply(turn, self._generation.effective(model.model_id))
@@ -251,9 +257,14 @@ class ChatPanel(Vertical):
 
     @work(group="chat.new", exclusive=True)
     async def action_new_chat(self) -> None:
-        """Stop what runs and forget the conversation; the draft stays."""
+        """Stop what runs and forget the conversation, one of several turns only when asked twice; the draft stays."""
+        if len(self.conversation.turns) > 1 and not self._asked_to_forget:
+            self.say(FORGET)
+            self._asked_to_forget = True
+            return
         if await self.stop_reply() and self._worker is not None:
             await self._worker.wait()
+        self.say("")
         self.conversation.clear()
         await self.query_one(ChatView).clear()
 
