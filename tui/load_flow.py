@@ -49,6 +49,7 @@ class LoadFlow:
         self._find = find
         self._show_chat = show_chat
         self._remembered = services.remembered
+        self._copies = services.gguf_copies
         self._needs_code: set[str] = set()
         """Models that the engine would not load without their own code, though their config.json names none."""
         self._worker: Worker[None] | None = None
@@ -92,7 +93,8 @@ class LoadFlow:
 
         request = tried or self.request_for(model)
         own_code = model.needs_remote_code or model.id in self._needs_code
-        self._screen.app.push_screen(LoadDialog(model, request, self._will_end(), own_code=own_code), answered)
+        dialog = LoadDialog(model, request, self._will_end(), own_code=own_code, find_copy=self._copies.find)
+        self._screen.app.push_screen(dialog, answered)
 
     def start(self, model: ModelInfo, request: LoadRequest) -> None:
         """Load with these options; asks first when that would end something that runs."""

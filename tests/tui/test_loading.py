@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
-from modeldeck.backend.models import ModelStatus, Quantization
+from modeldeck.backend.models import ModelFormat, ModelStatus, Quantization
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
@@ -244,6 +244,29 @@ async def test_a_model_that_is_quantized_already_offers_no_other_quantization() 
         await pilot.press("j", "j", "l")
         await wait_until(pilot, lambda: "stored as Q4_1, which is kept" in screen_text(pilot.app))
         assert not app.screen.query("#quantization")
+
+
+async def test_a_gguf_model_can_be_quantized_once_its_copy_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "a.gguf"
+    file.write_bytes(b"GGUF")
+    gguf = model("a", path=str(file), format=ModelFormat.GGUF, dtype="float32", quantization="Q4_1")
+    app = deck(catalog=FakeCatalog([gguf]))
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot, rows=1)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: "its prepared copy can then be quantized" in screen_text(app))
+        assert "stored as Q4_1" in screen_text(app)
+        await pilot.press("escape")
+        copies = app.services.gguf_copies
+        copies.publish(copies.draft(file), file)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: "Load a" in screen_text(app) and "none" in screen_text(app))
+        app.screen.query_one("#quantization").value = Quantization.INT8  # type: ignore[attr-defined]  # a Select
+        app.screen.query_one("#load", Button).press()
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert request.quantization is Quantization.INT8
 
 
 async def test_code_of_the_model_runs_only_when_the_box_was_ticked() -> None:

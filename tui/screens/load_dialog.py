@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Select, Static
 
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
@@ -29,12 +31,24 @@ _QUANTIZATIONS = (
 Value = TypeVar("Value")
 
 
+def _no_copy(_gguf: Path) -> None:
+    """There is none."""
+
+
 class LoadDialog(Dialog[LoadRequest]):
     """Answers the options to load with, or None."""
 
     AUTO_FOCUS = "#load"
 
-    def __init__(self, model: ModelInfo, request: LoadRequest, unloads: str, *, own_code: bool = False) -> None:
+    def __init__(
+        self,
+        model: ModelInfo,
+        request: LoadRequest,
+        unloads: str,
+        *,
+        own_code: bool = False,
+        find_copy: Callable[[Path], Path | None] = _no_copy,
+    ) -> None:
         super().__init__()
         self._model = model
         self._request = request
@@ -42,6 +56,8 @@ class LoadDialog(Dialog[LoadRequest]):
         """The name of the model that makes room first, or empty."""
         self._own_code = own_code or model.needs_remote_code
         """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
+        self._find_copy = find_copy
+        """Finds the prepared copy of a GGUF file; touches the disk."""
 
     def compose(self) -> ComposeResult:
         """What the model is, what can be chosen for it, and what will happen."""
@@ -57,7 +73,8 @@ class LoadDialog(Dialog[LoadRequest]):
             stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
             dtypes = [(stored if name == "auto" else name, name) for name in _DTYPES]
             yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
-            yield from _field("Quantization", self._quantization())
+            yield from _field("Quantization", *self._quantization())
+            yield Static(markup=False, classes="dialog-muted", id="stored-note")
             if self._own_code:
                 yield Checkbox(
                     "Run the code that comes with this model (it can do anything that you can)",
@@ -73,7 +90,24 @@ class LoadDialog(Dialog[LoadRequest]):
 
     def on_mount(self) -> None:
         """The devices are asked for in a thread: a driver may take its time."""
+        self.query_one("#stored-note").display = False
         self._fill_devices()
+        if self._model.format is ModelFormat.GGUF:
+            self._offer_quantization()
+
+    @work
+    async def _offer_quantization(self) -> None:
+        """Only what was made of a GGUF file can be quantized, and that may not be there yet."""
+        copy = await asyncio.to_thread(self._find_copy, Path(self._model.path))
+        field: Select[Quantization] = self.query_one("#quantization", Select)
+        field.display = copy is not None
+        self.query_one("#stored").display = copy is None
+        if copy is None:
+            field.value = Quantization.NONE
+            if self._request.prepared_copy_limit_bytes > 0:
+                note = self.query_one("#stored-note", Static)
+                note.update("Load it once; its prepared copy can then be quantized.")
+                note.display = True
 
     @work
     async def _fill_devices(self) -> None:
@@ -84,15 +118,17 @@ class LoadDialog(Dialog[LoadRequest]):
         field.set_options((clean_name(name), name) for name in names)
         field.value = chosen
 
-    def _quantization(self) -> Select[Quantization] | Static:
+    def _quantization(self) -> tuple[Widget, ...]:
         model = self._model
+        choice = _select("quantization", _QUANTIZATIONS, self._request.quantization)
         if model.format is ModelFormat.GGUF:
             kind = clean_name(model.quantization or "GGUF", 20)
-            return Static(Content(f"stored as {kind}; loaded in full"), classes="field-value", id="stored")
+            choice.display = False  # until its copy was found
+            return Static(Content(f"stored as {kind}; loaded in full"), classes="field-value", id="stored"), choice
         if model.quantization:
             kind = clean_name(model.quantization, 20)
-            return Static(Content(f"stored as {kind}, which is kept"), classes="field-value", id="stored")
-        return _select("quantization", _QUANTIZATIONS, self._request.quantization)
+            return (Static(Content(f"stored as {kind}, which is kept"), classes="field-value", id="stored"),)
+        return (choice,)
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
@@ -115,10 +151,10 @@ class LoadDialog(Dialog[LoadRequest]):
         )
 
 
-def _field(label: str, value: Select[str] | Select[Quantization] | Static) -> ComposeResult:
+def _field(label: str, *values: Widget) -> ComposeResult:
     with Horizontal(classes="field"):
         yield Static(label, classes="field-label")
-        yield value
+        yield from values
 
 
 def _select(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Select[Value]:
