@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
+from textual.worker import WorkerFailed
 
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.control_guard import ControlGuard
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from modeldeck.tui.actions import Action
     from modeldeck.tui.services import Services
+
+_logger = logging.getLogger(__name__)
 
 
 def _commands() -> type[Provider]:
@@ -55,6 +59,8 @@ class ModeldeckApp(App[int], inherit_bindings=False):
     def __init__(self, services: Services) -> None:
         super().__init__()
         self.services = services
+        self.crashed = False
+        """Whether it ended because of an error that nobody expected, which the log has."""
         self._control_guard = ControlGuard()
         self._terminal = TerminalGuard(self._leave, lambda: services.manager.engine_pids)
         self._clashes: set[str] = set()
@@ -86,8 +92,10 @@ class ModeldeckApp(App[int], inherit_bindings=False):
 
     async def on_unmount(self) -> None:
         """No engine outlives the screen."""
-        self._terminal.stop()
-        await self.services.manager.close()
+        try:
+            await self.services.manager.close()
+        finally:
+            self._terminal.stop()
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
         """Textual tells only some of the clashes; the others are found when the settings are read."""
@@ -146,7 +154,20 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             self.notify(f"{action.title} does not apply now.", severity="warning", markup=False)
 
     def _leave(self, code: int) -> None:
+        self._terminal.arm(code)
         self.exit(code, return_code=code)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """The last handler of everything that Textual runs: the log gets the traceback."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        _logger.critical("The app met an error that nobody expected.", exc_info=cause)
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Textual would print the values of all variables, which are prompts and replies."""
+        self.crashed = True
+        self._terminal.arm(1)
+        self._close_messages_no_wait()
 
     def _report_settings(self) -> None:
         from modeldeck.tui.actions import all_actions, clashes

@@ -7,9 +7,13 @@ the way to the commands never meets Textual.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from modeldeck.config.paths import Paths
@@ -17,6 +21,9 @@ from modeldeck.tui.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from modeldeck.tui.services import Services
+
+_THREADS_GRACE_SECONDS = 1.0
+"""How long threads may take to end once the app has left the screen."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +54,7 @@ def missing_terminal(environ: Mapping[str, str] = os.environ) -> str | None:
 def _open_app() -> int:
     if problem := missing_terminal():
         return _refuse(problem, ExitCode.USAGE)
-    from modeldeck.tui.program_log import start_logging
+    from modeldeck.tui.program_log import crash_sentence, start_logging
     from modeldeck.tui.services import build_services
 
     try:
@@ -55,7 +62,11 @@ def _open_app() -> int:
     except RuntimeError as error:  # no home folder
         return _refuse(f"modeldeck: {error}", ExitCode.FAILED)
     start_logging(paths.log_file)
-    return asyncio.run(_run_app(build_services(paths)))
+    try:
+        return asyncio.run(_run_app(build_services(paths)))
+    except Exception:  # the last handler, for what went wrong outside the app
+        logging.getLogger(__name__).critical("The program met an error that nobody expected.", exc_info=True)
+        return _refuse(crash_sentence(paths.log_file), ExitCode.FAILED)
 
 
 def _refuse(sentence: str, code: ExitCode) -> ExitCode:
@@ -66,10 +77,33 @@ def _refuse(sentence: str, code: ExitCode) -> ExitCode:
 async def _run_app(services: Services) -> int:
     """Show the app until the user leaves; whatever happens, no engine outlives it."""
     from modeldeck.tui.app import ModeldeckApp
+    from modeldeck.tui.program_log import crash_sentence
 
+    threads = ThreadPoolExecutor(thread_name_prefix="modeldeck")
+    asyncio.get_running_loop().set_default_executor(threads)
     app = ModeldeckApp(services)
     try:
         await app.run_async(mouse=services.settings.mouse)
     finally:
         await services.manager.close()
-    return app.return_code or 0
+    code = app.return_code or 0
+    if app.crashed:
+        _refuse(crash_sentence(services.paths.log_file), ExitCode.FAILED)
+    threads.shutdown(wait=False, cancel_futures=True)
+    _leave_hung_threads(code)
+    return code
+
+
+def _leave_hung_threads(code: int) -> None:
+    """End the process here if a thread does not end: Python would wait for a wedged driver or file system for ever."""
+    deadline = monotonic() + _THREADS_GRACE_SECONDS
+    for thread in threading.enumerate():
+        if thread is threading.current_thread() or thread.daemon:
+            continue
+        thread.join(max(0.0, deadline - monotonic()))
+        if thread.is_alive():
+            logging.getLogger(__name__).warning("The thread %s does not end; the program leaves it.", thread.name)
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)

@@ -39,6 +39,11 @@ def start_logging(path: Path) -> None:
         logging.getLogger("modeldeck").setLevel(logging.INFO)
 
 
+def crash_sentence(path: Path) -> str:
+    """What the terminal says when the program ends of an error that nobody expected."""
+    return clean_text(f"modeldeck had to end because of an error in itself; {path} says more.")
+
+
 class _Background(QueueHandler):
     """Writes in a thread: a model that floods its error output must not hold up the keys.
 

@@ -42,6 +42,7 @@ class TerminalGuard:
         self._engine_pids = engine_pids
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = threading.Event()
+        self._armed = threading.Event()
         self._stopped = threading.Event()
         self._modes: list[Any] | None = None
         self._handlers: dict[int, Any] = {}
@@ -55,8 +56,14 @@ class TerminalGuard:
                 self._handlers[number] = signal.signal(number, self._signalled)
         threading.Thread(target=self._watch_terminal, name="terminal watch", daemon=True).start()
 
+    def arm(self, code: int) -> None:
+        """The app is leaving: if it has not left within the grace, the process is ended with this code."""
+        if self._loop is not None and not self._armed.is_set():
+            self._armed.set()
+            threading.Thread(target=self._insist, args=(code,), name="last resort", daemon=True).start()
+
     def stop(self) -> None:
-        """The app has left the screen in good order."""
+        """The app has left the screen in good order, and its engines are gone."""
         self._stopped.set()
         for number, handler in self._handlers.items():
             if signal.getsignal(number) == self._signalled:
@@ -81,7 +88,7 @@ class TerminalGuard:
         if self._ending.is_set() or self._loop is None:
             return
         self._ending.set()
-        threading.Thread(target=self._insist, args=(code,), name="last resort", daemon=True).start()
+        self.arm(code)
         with suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._leave, code)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,61 @@ class TestOpeningAndLeaving:
         assert log.stat().st_mode & 0o777 == 0o600
 
 
+def _patched(patch: str) -> tuple[str, ...]:
+    """The command that runs the program after a patch of it."""
+    return (sys.executable, "-c", f"{patch}\nimport sys\nfrom modeldeck.tui.cli import main\nsys.exit(main([]))")
+
+
+HANGING_DRIVER = """
+import threading
+from modeldeck.backend.memory import MemoryMonitor
+MemoryMonitor.read = lambda self, pids=(): threading.Event().wait()
+"""
+CRASH = """
+from modeldeck.tui.app import ModeldeckApp
+def crash(self):
+    prompt = "my private " + "words"
+    raise KeyError(len(prompt))
+ModeldeckApp.action_help = crash
+"""
+CRASH_IN_WORKER = (
+    CRASH
+    + """
+async def work(self):
+    crash(self)
+ModeldeckApp.action_help = lambda self: self.run_worker(work(self))
+"""
+)
+
+
 @pytest.mark.usefixtures("engine")
 class TestEnds:
+    def test_a_driver_that_hangs_does_not_keep_the_program(self) -> None:
+        with terminal(command=_patched(HANGING_DRIVER)) as opened:
+            opened.wait_for("NOT LOADED")
+            opened.wait_for(opened.children)
+            opened.press("q")
+            assert opened.ended() == 0
+            _assert_restored(opened)
+            assert not any(is_alive(child) for child in opened.seen)
+
+    @pytest.mark.parametrize("patch", [CRASH, CRASH_IN_WORKER], ids=["in an action", "in a worker"])
+    def test_f31_a_crash_says_where_the_log_is_and_shows_nothing_of_what_was_said(self, home: Path, patch: str) -> None:
+        with terminal(command=_patched(patch)) as opened:
+            _load(opened)
+            opened.press("?")
+            assert opened.ended() == 1
+            _assert_restored(opened)
+            assert not any(is_alive(child) for child in opened.seen)
+        log = home / ".local" / "state" / "modeldeck" / "log" / "modeldeck.log"
+        said = bytes(opened.written).decode()
+        assert f"modeldeck had to end because of an error in itself; {log} says more." in said
+        assert "Traceback" not in said
+        assert "NameError" not in log.read_text()
+        assert "KeyError: 16" in log.read_text()
+        assert "Traceback" in log.read_text()
+        assert "my private words" not in said + log.read_text()
+
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_signal_ends_it_with_its_code_and_the_terminal_restored(self, number: int, code: int) -> None:
         with terminal() as opened:
