@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+from modeldeck.backend.engine_client import EngineClient
+from modeldeck.config.paths import Paths
+from modeldeck.config.settings import Settings
 from modeldeck.tui.screens.add_dialog import AddDialog
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.widgets.prompt import Prompt
@@ -185,3 +188,27 @@ async def test_what_is_wrong_with_the_users_files_is_said_once_the_app_is_up() -
         await opened(pilot)
         await wait_until(pilot, lambda: "did you mean theme?" in screen_text(app))
         assert any("did you mean theme?" in line for line in app.services.log.lines)
+
+
+async def test_an_error_that_nobody_expected_in_a_worker_is_said_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken() -> EngineClient:
+        raise KeyError("a bug")
+
+    app = deck(start_download=broken)
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await type_in(pilot, app, "org/fetched")
+        await wait_until(pilot, lambda: "The download ended by an error in modeldeck (KeyError)" in screen_text(app))
+        assert any(record.exc_info and record.exc_info[0] is KeyError for record in caplog.records)
+
+
+async def test_a_spare_engine_that_dies_is_said_once() -> None:
+    settings = Settings(spare_engine=True)
+    config = Paths.from_environment().config_file
+    config.parent.mkdir(parents=True)
+    config.write_text("spare_engine = true\n")
+    app = deck("silent\nstderr no such module\nexit 1", settings=settings)
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "The engine in waiting died" in screen_text(app))
+        assert len([line for line in app.services.log.lines if "engine in waiting died" in line]) == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.worker import Worker, WorkerState
 
 from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.text import clean_name
 from modeldeck.tui.download_flow import DownloadFlow
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.load_flow import LoadFlow
@@ -18,11 +21,13 @@ from modeldeck.tui.widgets.model_list import ModelList
 from modeldeck.tui.widgets.pane_bar import PaneBar
 
 if TYPE_CHECKING:
+    from modeldeck.backend.errors import BackendError
     from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.right_side import RightSide
 
+_logger = logging.getLogger(__name__)
 
 _AT_LATEST_SECONDS = 0.5
 """After this time the other panes come even if the first frame has not been seen."""
@@ -39,6 +44,7 @@ class MainScreen(PanesScreen):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._complete = False
+        self._spare_error: BackendError | None = None
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
@@ -140,6 +146,7 @@ class MainScreen(PanesScreen):
     @on(EngineChanged)
     def _engine_changed(self) -> None:
         manager = self.services.manager
+        self._tell_spare()
         if manager.loaded is not None and manager.loaded != self.loaded:
             for note in manager.loaded.notes:
                 self.services.log.append(note)
@@ -197,6 +204,24 @@ class MainScreen(PanesScreen):
     def _list_too(self, model: ModelInfo) -> None:
         """The focus stays: the next key may be meant for the prompt."""
         self.browser.add(model, highlight=False)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What the flows do not expect ends neither the app nor unseen."""
+        if event.state is WorkerState.ERROR:
+            error = event.worker.error
+            what = {"engine": "load or unload"}.get(event.worker.group, event.worker.group)
+            _logger.error("The %s met an error that nobody expected.", what, exc_info=error)
+            said = f"The {what} ended by an error in modeldeck ({type(error).__name__}); the log file says more."
+            self.notify(said, severity="error", timeout=12, markup=False)
+
+    def _tell_spare(self) -> None:
+        """Once until engines work again: a load will need what the spare could not do."""
+        error = self.services.manager.spare_error
+        if error is not None and self._spare_error is None:
+            self.services.log.append(f"The engine in waiting died: {error} {error.detail}".rstrip())
+            said = f"The engine in waiting died, so loads may be slow or fail: {clean_name(str(error), 300)}"
+            self.notify(said, severity="warning", timeout=12, markup=False)
+        self._spare_error = error
 
     def _tell_change(self) -> None:
         """Called by the manager in the middle of its work, so the screen asks it later."""
