@@ -37,6 +37,7 @@ class StatusFacts:
     download: DownloadProgress | None = None
     download_name: str = ""
     elapsed: int = 0
+    download_elapsed: int = 0
     memory: MemoryReading | None = None
     speed: float | None = None
 
@@ -121,7 +122,7 @@ def _download_words(facts: StatusFacts, ascii_only: bool) -> tuple[Content, list
             words.append(size_of(progress.done_bytes, progress.total_bytes))
         if progress.note:
             words.append(progress.note)
-    return Content.assemble(state, " ", facts.download_name), [*words, _clock(facts.elapsed), "esc cancels"]
+    return Content.assemble(state, " ", facts.download_name), [*words, _clock(facts.download_elapsed), "esc cancels"]
 
 
 def _right_sides(facts: StatusFacts, ascii_only: bool) -> list[Content]:

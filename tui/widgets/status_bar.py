@@ -37,13 +37,15 @@ class StatusBar(Widget):
     """Tokens per second of the reply that runs, or of the last one."""
     memory: reactive[MemoryReading | None] = reactive(None)
     elapsed: reactive[int] = reactive(0)
-    """Whole seconds since the load, unload or download began."""
+    """Whole seconds since the load or unload began."""
+    download_elapsed: reactive[int] = reactive(0)
+    """Whole seconds since the download began."""
 
     def __init__(self, pids: Callable[[], tuple[int, ...]], *, ascii_only: bool = False) -> None:
         super().__init__()
         self._pids = pids
         self._ascii = ascii_only
-        self._since = monotonic()
+        self._since = self._download_since = monotonic()
 
     def on_mount(self) -> None:
         """Start the clock and look at the memory once a second."""
@@ -53,11 +55,13 @@ class StatusBar(Widget):
     def watch_engine(self, before: EngineView, now: EngineView) -> None:
         """The clock counts from the last change of state."""
         if (before.status, before.model_id) != (now.status, now.model_id):
-            self._restart_clock()
+            self._since = monotonic()
+            self.elapsed = 0
 
     def watch_download_name(self) -> None:
-        """The clock counts from the start of the download."""
-        self._restart_clock()
+        """A download has a clock of its own."""
+        self._download_since = monotonic()
+        self.download_elapsed = 0
 
     def render(self) -> Content:
         """The line for the width that there is."""
@@ -67,18 +71,17 @@ class StatusBar(Widget):
             download=self.download,
             download_name=self.download_name,
             elapsed=self.elapsed,
+            download_elapsed=self.download_elapsed,
             memory=self.memory,
             speed=self.speed,
         )
         return status_line(facts, self.size.width, ascii_only=self._ascii)
 
-    def _restart_clock(self) -> None:
-        self._since = monotonic()
-        self.elapsed = 0
-
     def _tick(self) -> None:
-        if self.engine.status in _BUSY or self.download_name:
+        if self.engine.status in _BUSY:
             self.elapsed = int(monotonic() - self._since)
+        if self.download_name:
+            self.download_elapsed = int(monotonic() - self._download_since)
 
     @work(group="memory")
     async def _poll_memory(self) -> None:
