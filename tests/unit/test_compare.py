@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.compare import compare, in_turns
+from benchmarks.ui_delay import _report
 
 figures = st.lists(st.floats(0.01, 100), min_size=3, max_size=12)
 
@@ -60,3 +61,9 @@ def test_the_first_to_go_changes_each_time() -> None:
 
     in_turns(3, lambda: measured("a"), lambda: measured("b"))
     assert order == ["a", "b", "b", "a", "a", "b"]
+
+
+@pytest.mark.parametrize(("pairs", "verdict"), [(2, "undecided"), (3, "met")])
+def test_two_pairs_of_lateness_decide_nothing(pairs: int, verdict: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _report("loading", [5.0] * pairs, [1.0] * pairs)
+    assert f"ms: {verdict} " in capsys.readouterr().out
