@@ -99,6 +99,8 @@ class ModelBrowser(Vertical):
         """The thread that looks for models has seen everything."""
 
         search: int
+        looked_in: tuple[str, ...]
+        """Where it looked, in words; only when it found nothing."""
 
     def __init__(self, catalog: Catalog, *, ascii_only: bool = False, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -107,6 +109,7 @@ class ModelBrowser(Vertical):
         self.shelf = ModelShelf()
         self._search_number = 0
         self.searching = False
+        self._looked_in: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
         """The list alone, which is what the first frame needs."""
@@ -147,11 +150,13 @@ class ModelBrowser(Vertical):
     @work(thread=True, exclusive=True, group="search")
     def _search(self, number: int) -> None:
         worker = get_current_worker()
+        found = False
         for batch in _batches(self._catalog.scan(lambda: worker.is_cancelled)):
             if worker.is_cancelled:
                 return
+            found = True
             self.post_message(self.Found(batch, number))
-        self.post_message(self.Searched(number))
+        self.post_message(self.Searched(number, () if found else self._catalog.looked_in()))
 
     @on(Found)
     def _take(self, message: Found) -> None:
@@ -165,6 +170,7 @@ class ModelBrowser(Vertical):
         message.stop()
         if message.search == self._search_number:
             self.searching = False
+            self._looked_in = message.looked_in
             self.shelf.finish()
             self._show()
 
@@ -246,7 +252,7 @@ class ModelBrowser(Vertical):
             return Content("Looking for models ...")
         if known:
             return Content(f"None of the {known} models has all of these words. Escape shows them all.")
-        looked = ", ".join(clean_name(place) for place in self._catalog.looked_in()) or "no folder"
+        looked = ", ".join(clean_name(place) for place in self._looked_in) or "no folder"
         return Content(
             f"No models found. Looked in {looked}.\n\n"
             "Put a model folder or a .gguf file there and press r, set model_folders in config.toml,"
