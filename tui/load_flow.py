@@ -187,7 +187,11 @@ class LoadFlow:
         except EngineBusy as error:
             self._say(str(error), "warning")
         except QuantizationUnavailable as error:
-            if self._manager.request == request:  # not when another load has taken its place
+            if self._manager.request != request:
+                pass  # another load has taken its place
+            elif self._is_typing():  # what is typed must not answer a question that has just appeared
+                self._say(f"{error} Press e for other options.", "warning")
+            else:
                 self._offer_full_precision(request, error)
         except BackendError as error:
             if isinstance(error, RemoteCodeRefused):
@@ -207,6 +211,13 @@ class LoadFlow:
             await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)
         except (OSError, UnicodeEncodeError) as error:
             self._log.append(f"How {clean_name(model.name)} was loaded is not remembered: {clean_name(str(error))}")
+
+    def _is_typing(self) -> bool:
+        """Whether the keys go into a text, or to another dialog."""
+        from textual.widgets import Input, TextArea  # by now they are there
+
+        app = self._screen.app
+        return app.screen is not self._screen or isinstance(app.focused, Input | TextArea)
 
     def _offer_full_precision(self, request: LoadRequest, error: QuantizationUnavailable) -> None:
         from modeldeck.tui.screens.confirm import Confirm

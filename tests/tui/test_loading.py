@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button
+from textual.widgets import Button, TextArea
 
 from modeldeck.backend.models import ModelFormat, ModelStatus, Quantization
 from modeldeck.tui.screens.confirm import Confirm
@@ -282,6 +282,24 @@ async def test_code_of_the_model_runs_only_when_the_box_was_ticked() -> None:
         request = app.services.manager.request
         assert request is not None
         assert request.trust_remote_code
+
+
+async def test_a_question_never_takes_the_keys_of_who_is_typing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    app = deck(f"ready\nwait load\ngate {gate}\nfailed quantization 4bit needs a newer CPU.", "serve")
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await choose_in_dialog(pilot, quantization=Quantization.NF4)
+        await until_status(pilot, ModelStatus.LOADING)
+        await pilot.press("tab", *"What is")
+        gate.touch()
+        await until_status(pilot, ModelStatus.FAILED)
+        await wait_until(pilot, lambda: "Press e for other options" in " ".join(screen_text(app).split()))
+        await pilot.press("x")
+        assert app.screen is app.main_screen
+        assert app.main_screen.query_one(TextArea).text == "What isx"
+        await pilot.press("shift+tab", "e")
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
 
 
 async def test_where_quantization_cannot_apply_full_precision_is_one_key_away() -> None:
