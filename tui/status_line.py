@@ -26,6 +26,7 @@ _STYLES = {
 _WORTH_SAYING = 50_000_000
 """Bytes; what shows as 0.0 GB says nothing."""
 _BAR_CELLS = 8
+_Pair = tuple[Content, Content]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,22 @@ def status_line(facts: StatusFacts, width: int, *, ascii_only: bool = False) -> 
     rights = _right_sides(facts, ascii_only)
     separator = " - " if ascii_only else " · "
     lefts = _left_sides(facts, separator, ascii_only)
-    for left, right in _richest_first(lefts, rights):
+    loaded = facts.engine.status is ModelStatus.LOADED and not facts.download_name
+    preferred = _with_memory(lefts, rights, width, ascii_only) if loaded else []
+    for left, right in (*preferred, *_richest_first(lefts, rights)):
         gap = width - left.cell_length - right.cell_length - 2
         if gap >= (2 if right.plain else 0):
             return Content.assemble(" ", left, " " * gap, right, " ")
     return Content.assemble(" ", lefts[-1]).truncate(width, ellipsis=not ascii_only)
+
+
+def _with_memory(lefts: list[Content], rights: list[Content], width: int, ascii_only: bool) -> list[_Pair]:
+    """Pairs that keep memory and speed: words go first, then the end of a long name, but never below half the line."""
+    kept = [right for right in rights if "GB" in right.plain]
+    if not kept:
+        return []
+    room = max(width // 2, width - min(right.cell_length for right in kept) - 4)
+    return [(left, right) for left in (*lefts, lefts[-1].truncate(room, ellipsis=not ascii_only)) for right in kept]
 
 
 def _failed_line(engine: EngineView, width: int, ascii_only: bool) -> Content:
@@ -67,7 +79,7 @@ def _failed_line(engine: EngineView, width: int, ascii_only: bool) -> Content:
     return Content.assemble(said, " " * (room - said.cell_length), where).truncate(width)
 
 
-def _richest_first(lefts: list[Content], rights: list[Content]) -> list[tuple[Content, Content]]:
+def _richest_first(lefts: list[Content], rights: list[Content]) -> list[_Pair]:
     """All pairs; the right side shrinks before the left does, but never vanishes before the left is at its least."""
     pairs = [(left, right) for left in lefts for right in rights[:-1]]
     return [*pairs, *((left, rights[-1]) for left in lefts)]

@@ -123,6 +123,15 @@ def test_eighty_columns_keep_state_model_memory_and_speed() -> None:
     assert "61.2 tok/s" in line
 
 
+@pytest.mark.parametrize("memory", [MEMORY, ON_GPUS], ids=["RAM", "GPUs"])
+def test_eighty_columns_keep_memory_and_speed_beside_a_long_name(memory: MemoryReading) -> None:
+    view = EngineView(ModelStatus.LOADED, "q", "Meta-Llama-3.1-70B-Instruct-abliterated-v2-Q4_K_M", "cuda:0", "bf16")
+    line = status_line(StatusFacts(view, memory=memory, speed=61.2), 80).plain
+    assert "LOADED Meta-Llama-3.1-70B" in line
+    assert ("GPU0 18.4/80.0 GB" if memory.devices else "RAM 3.2/24.0 GB") in line
+    assert "61.2 tok/s" in line
+
+
 def test_a_wide_window_shows_every_gpu_with_its_bar() -> None:
     line = status_line(StatusFacts(LOADED, memory=ON_GPUS, speed=61.2), 160).plain
     assert "GPU0 ▇▇▁▁▁▁▁▁ 18.4/80.0 GB 34%  GPU1 ▇▇▁▁▁▁▁▁" in line
