@@ -6,7 +6,7 @@ import pytest
 
 from modeldeck.tui.widgets.prompt import Prompt
 from tests.helpers import screen_text, wait_until
-from tests.tui.deck import NARROW, WIDE, deck, opened
+from tests.tui.deck import NARROW, WIDE, FakeCatalog, deck, model, opened
 
 
 async def test_a_wide_window_shows_models_and_chat_together() -> None:
@@ -76,7 +76,7 @@ async def test_the_mouse_moves_the_keys_too() -> None:
         await wait_until(pilot, lambda: app.main_screen.pane == "chat")
         await pilot.click("#models", offset=(8, 2))
         await wait_until(pilot, lambda: app.main_screen.pane == "models")
-        await pilot.click("PaneBar", offset=(60, 0))
+        await pilot.click("PaneBar", offset=(72, 0))
         await wait_until(pilot, lambda: app.main_screen.pane == "details")
 
 
@@ -101,3 +101,14 @@ async def test_a_storm_of_sizes_does_no_harm() -> None:
         for size in [(400, 100), (60, 16), (61, 17), (99, 30), (100, 30), (20, 5), (160, 45)] * 2:
             await pilot.resize_terminal(*size)
         await wait_until(pilot, lambda: "Qwen3-8B" in screen_text(app) and "Ask the model" in screen_text(app))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+async def test_a_name_of_usual_length_is_readable_beside_the_chat(width: int) -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    app = deck(catalog=FakeCatalog([model(name)]))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await opened(pilot, rows=1)
+        shown = name if width != 100 else "meta-llama/Llama-3.1-8B-Instru…"
+        await wait_until(pilot, lambda: shown in screen_text(app))
+        assert "8.2B" in screen_text(app)

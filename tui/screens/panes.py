@@ -148,7 +148,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         self.set_class(wide, "-wide")
         self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-too-small")
         bar = self.query_one(PaneBar)
-        bar.split = min(_MOST_FOR_MODELS, width * 2 // 5) if wide else 0
+        bar.split = min(_MOST_FOR_MODELS, width // 2) if wide else 0
         bar.right_pane = self._right_pane
         self.browser.styles.width = bar.split if wide else "1fr"
         self.browser.display = wide or self.pane == "models"

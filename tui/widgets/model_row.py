@@ -12,8 +12,8 @@ from modeldeck.tui.format import parameters, size
 from modeldeck.tui.marks import model_type
 
 _MARK_WIDTH = 3
-_COLUMNS = (("Params", 7, 0), ("Type", 9, 0), ("Size", 9, 42), ("Context", 8, 64))
-"""Title, cells with the gap before it, and the width of the line from which the column is shown."""
+_COLUMNS = (("Params", 7, 0), ("Type", 8, 0), ("Size", 9, 56), ("Context", 8, 66))
+"""Title, cells with the gap before it, and the width of the line from which the column is shown; names go first."""
 
 
 def title_line(width: int) -> str:
@@ -26,7 +26,7 @@ def model_line(model: ModelInfo, mark: str, width: int, *, ellipsis: str = "…"
     context = parameters(model.context_length) if model.context_length else "?"
     figures = (
         parameters(model.parameters),
-        clean_name(model_type(model), 8),
+        clean_name(model_type(model), 7),
         size(model.size_bytes) if model.size_bytes else "?",
         context,
     )
