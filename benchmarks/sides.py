@@ -19,6 +19,11 @@ from tests.real.engine import Engine, running_engine
 LIMIT = 20 * 2**30
 
 
+def as_users_have_it() -> dict[str, str]:
+    """The environment for a side: bytecode is kept, or every start would be measured with compiling."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Peer:
     """A process with everything imported that loads and generates the plain way."""
 
@@ -47,7 +52,12 @@ def peer() -> Iterator[Peer]:
     """Plain transformers, ready."""
     command = [sys.executable, "-m", "benchmarks.peers.plain_transformers"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=as_users_have_it(),
     ) as process:
         side = Peer(process)
         side.answer()
@@ -59,7 +69,7 @@ def peer() -> Iterator[Peer]:
 def engine(home: Path, copies: Path | None = None) -> Iterator[Engine]:
     """Our engine, ready: what the app's spare is."""
     more = {"MODELDECK_GGUF_COPIES": str(copies)} if copies else {}
-    with running_engine(home, {**os.environ, **more}) as side:
+    with running_engine(home, {**as_users_have_it(), **more}) as side:
         yield side
 
 
@@ -83,7 +93,7 @@ def starter() -> Path | None:
 def make_llama(folder: Path) -> Path:
     """A Llama of 390 MB with random weights and no end token, made in a process of its own."""
     code = "import sys; from benchmarks.sides import _write_llama; _write_llama(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=as_users_have_it())
     return folder
 
 
