@@ -14,6 +14,7 @@ from modeldeck.backend.models import TRANSITIONS, ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from tests.fakes.driving import children, kill, load, managing, record, reply
 from tests.fakes.scripted_engine import scripted_starter
+from tests.helpers import eventually
 
 COMMANDS = st.sampled_from(
     ["load", "replace", "cancel", "abandon", "unload", "reply", "stop", "warm", "kill the engine", "breathe", "settle"]
@@ -49,7 +50,7 @@ class Driver:
             case "kill the engine" if manager.engine_pids:
                 kill(manager.engine_pids[0])
             case "breathe":
-                await asyncio.sleep(0.05)
+                await self.breathe()
             case "settle":
                 await self.settle()
         await asyncio.sleep(0)
@@ -61,6 +62,16 @@ class Driver:
         """Errors of the backend are answers; anything else fails the test."""
         with suppress(BackendError):
             await work  # type: ignore[misc]  # one of the coroutines above
+
+    async def breathe(self) -> None:
+        """Let the work that runs come one step further."""
+
+        def state() -> tuple[object, ...]:
+            return self.manager.status, self.manager.progress, [task.done() for task in self.tasks]
+
+        before = state()
+        if not all(task.done() for task in self.tasks):
+            await eventually(lambda: state() != before, 40, "a step")
 
     async def settle(self) -> None:
         outcomes = await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -185,9 +186,15 @@ async def test_f13_thirty_rapid_switches_leave_one_child(tmp_path: Path) -> None
     async with managing(scripted_starter("pace 0.02\nserve"), keep_spare=True) as manager:
         await manager.warm()
         tasks = []
+        moments: tuple[Callable[[], object], ...] = (
+            lambda: True,
+            lambda: manager.request == a_request(f"model{len(tasks) - 1}"),
+            lambda: moments[1]() and manager.progress and manager.progress.done,
+            lambda: moments[1]() and manager.status is S.LOADED,
+        )
         for number in range(30):
             tasks.append(asyncio.create_task(load(manager, f"model{number}", replace=True)))
-            await asyncio.sleep(0.01 * (number % 4))
+            await eventually(moments[number % 4], 30, f"moment {number % 4} of load {number}")
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(outcomes[-1], list)
         assert all(isinstance(outcome, list | LoadCancelled) for outcome in outcomes)
