@@ -35,8 +35,6 @@ class EngineClient:
         self._on_log = on_log
         self._streams: dict[int, EventStream] = {}
         self._request_ids = count(1)
-        self.versions: dict[str, str] | None = None
-        """Of Python and the libraries; None until the child has imported them."""
         self.on_copy_written: Callable[[], None] = lambda: None
         """Called on the loop when a prepared copy of a GGUF model is whole; must not raise."""
         self.gone: asyncio.Future[EngineDied] = asyncio.get_running_loop().create_future()
@@ -109,7 +107,7 @@ class EngineClient:
     def _dispatch(self, event: EngineEvent) -> None:
         match event:
             case EngineReady():
-                self.versions = event.versions
+                pass  # a load may be sent before that, and is done then
             case EngineLog():
                 for line in clean_text(event.text).splitlines():
                     self._on_log(line if event.level == "info" else f"{event.level}: {line}")

@@ -64,11 +64,6 @@ def tokens_per_second(rate: float) -> str:
     return f"{rate:.1f} tok/s"
 
 
-def bytes_per_second(rate: float) -> str:
-    """``2.9 GB/s``."""
-    return f"{size(rate)}/s"
-
-
 def percent(fraction: float) -> str:
     """``38%``; 0 to 1 in, and never 100% before it is 1."""
     return f"{min(99, int(fraction * 100)) if fraction < 1 else 100}%"

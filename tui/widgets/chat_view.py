@@ -81,10 +81,6 @@ class ChatView(VerticalScroll, can_focus=True):
         """Follow the end from the start; Textual's own anchor does it without painting twice."""
         self.anchor()
 
-    def hint(self, text: str) -> None:
-        """What an empty chat says."""
-        self._empty.update(Content(text))
-
     async def add_turn(self, question: str, model_name: str) -> StreamedReply:
         """Show a question and the place where its reply will be; the view goes to the end."""
         from modeldeck.tui.widgets.streamed_reply import StreamedReply  # Markdown: two thirds of what the panes import
