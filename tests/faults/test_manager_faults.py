@@ -185,7 +185,7 @@ async def test_f14_floods_on_every_pipe_change_nothing() -> None:
 async def test_f13_thirty_rapid_switches_leave_one_child(tmp_path: Path) -> None:
     async with managing(scripted_starter("pace 0.02\nserve"), keep_spare=True) as manager:
         await manager.warm()
-        tasks = []
+        tasks: list[asyncio.Task[object]] = []
         moments: tuple[Callable[[], object], ...] = (
             lambda: True,
             lambda: manager.request == a_request(f"model{len(tasks) - 1}"),
