@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.ascii_filter import AsciiFilter
 from modeldeck.tui.control_guard import ControlGuard
+from modeldeck.tui.key_order import KeyOrder
 from modeldeck.tui.screens.main import MainScreen
 from modeldeck.tui.terminal import TerminalGuard
 
@@ -61,7 +64,10 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self.services = services
         self.crashed = False
         """Whether it ended because of an error that nobody expected, which the log has."""
-        self._control_guard = ControlGuard()
+        self._filters: list[LineFilter] = [ControlGuard()]
+        if services.settings.ascii:
+            self._filters.append(AsciiFilter())
+        self._key_order = KeyOrder(self, super().on_event)
         self._terminal = TerminalGuard(self._leave, lambda: services.manager.engine_pids)
         self._clashes: set[str] = set()
 
@@ -78,7 +84,19 @@ class ModeldeckApp(App[int], inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The last look at every line before the terminal gets it."""
-        return [*super().get_line_filters(), self._control_guard]
+        return [*super().get_line_filters(), *self._filters]
+
+    def get_key_display(self, binding: Binding) -> str:
+        """The sign of a key, or its name where signs cannot be drawn."""
+        shown = super().get_key_display(binding)
+        return binding.key if self.services.settings.ascii and not shown.isascii() else shown
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and pastes come one at a time; everything else as ever."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._key_order.take(event)
+        else:
+            await super().on_event(event)
 
     def on_mount(self) -> None:
         """Take over the user's theme and keys, and watch the terminal."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from textual import events
+from textual.command import CommandPalette
 from textual.pilot import Pilot
 
+from modeldeck.tui.screens.load_dialog import LoadDialog
 from modeldeck.tui.widgets.model_browser import ModelFilter
 from modeldeck.tui.widgets.prompt import Prompt
-from tests.helpers import screen_text, wait_until
+from tests.helpers import eventually, screen_text, wait_until
 from tests.tui.deck import NARROW, WIDE, deck, opened
 
 
@@ -46,3 +49,32 @@ async def test_there_and_back_in_one_burst() -> None:
         await wait_until(pilot, lambda: app.screen.query_one(ModelFilter).value == "q")
         assert app.screen.query_one(Prompt).text == "x"
         assert "Qwen3-8B" in screen_text(app)
+
+
+async def test_control_keys_and_characters_keep_their_order_in_the_prompt() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        burst(pilot, "tab", *"draft", "ctrl+a", "ctrl+k", *"line one", "ctrl+j", *"line two", "home", "X")
+        await wait_until(pilot, lambda: app.screen.query_one(Prompt).text == "line one\nXline two")
+
+
+async def test_a_dialog_and_a_filter_and_what_comes_behind_them_in_one_burst() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        burst(pilot, "question_mark", "escape", "j", "slash", *"llama", "enter", "l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and "Load Llama" in screen_text(app))
+        assert app.main_screen.query_one(ModelFilter).value == "llama"
+
+
+async def test_a_widget_that_is_busy_for_long_holds_up_no_key() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("tab")
+        free = asyncio.Event()
+        app.screen.query_one(Prompt).call_later(free.wait)
+        burst(pilot, "x", "ctrl+p")
+        await eventually(lambda: isinstance(app.screen, CommandPalette))  # a pilot would wait for the prompt too
+        free.set()
