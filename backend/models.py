@@ -141,6 +141,8 @@ class GenerationStats(Struct, frozen=True, kw_only=True):
     seconds: float
     """From the request's arrival to the last token."""
     finish_reason: FinishReason
+    context_full: bool = False
+    """Whether the reply ended because prompt and reply together fill the model's context."""
 
     @property
     def tokens_per_second(self) -> float:

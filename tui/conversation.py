@@ -128,6 +128,8 @@ def _figures(stats: GenerationStats) -> str:
     if stats.new_tokens:
         parts.append(f"first token {fmt.seconds(stats.first_token_seconds)}")
     match stats.finish_reason:
+        case FinishReason.LENGTH if stats.context_full:
+            parts.append("length: the model's context is full")
         case FinishReason.LENGTH:
             parts.append("length: cut at the token limit")
         case reason:

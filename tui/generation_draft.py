@@ -109,8 +109,10 @@ class GenerationDraft:
         below = BUILT_IN if self.model_id is None else merge(BUILT_IN, self._store.overrides(None))
         return merge(below, _settings(self._values))
 
-    def save(self, scope: Literal["this model", "all models"]) -> None:
+    def save(self, scope: Literal["this model", "all models"]) -> bool:
         """Write what was changed and is valid; what is not valid stays typed. Blocks; raises SaveError.
+
+        Returns whether there was anything to write.
 
         What is saved for all models while one model is edited is taken back from that model's own settings, so that
         it holds there too.
@@ -123,6 +125,7 @@ class GenerationDraft:
             if self.model_id is not None:
                 self._write(self.model_id, dict.fromkeys(changed, UNSET))
         self._read(keep=frozenset(self.errors))
+        return bool(changed)
 
     def _write(self, model_id: str | None, changed: dict[str, Any]) -> None:
         before = self._store.overrides(model_id)

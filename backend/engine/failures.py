@@ -66,6 +66,12 @@ def as_load_error(error: Exception, request: LoadRequest) -> LoadError:
             "try a quantization, a smaller model or another device.",
             detail,
         )
+    if "ignore_mismatched_sizes" in text:
+        return LoadError(
+            "The weights have other shapes than config.json says, so the files do not belong together; "
+            "download the model again. The log names the tensors.",
+            detail,
+        )
     if "trust_remote_code" in text:
         return RemoteCodeRefused(REMOTE_CODE_SENTENCE, detail)
     if isinstance(error, (ValueError, KeyError, NotImplementedError)) and _is_unknown_architecture(text):

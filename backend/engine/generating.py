@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ class Replier:
             first_token_seconds=(streamer.first_at or now) - arrival.seconds,
             seconds=(streamer.last_at or now) - arrival.seconds,
             finish_reason=self._reason(streamer, arrival.stop, config),
+            context_full=len(ids) + streamer.new_tokens >= (self._context_length or inf),
         )
 
     def warm_up(self) -> None:

@@ -35,6 +35,7 @@ def test_a_reply_is_cut_where_the_context_ends_and_the_log_says_so(engine: Engin
     assert reply.stats is not None
     assert reply.stats.finish_reason is FinishReason.LENGTH
     assert reply.stats.prompt_tokens + reply.stats.new_tokens == 64
+    assert reply.stats.context_full
     assert any("limited to" in line for line in engine.logs)
 
 

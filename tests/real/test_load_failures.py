@@ -94,6 +94,12 @@ def test_damaged_weights(load: LoadHere, copied: Path) -> None:
     assert failure(load(copied)).kind == "load"
 
 
+def test_weights_of_other_shapes_than_the_config_says(load: LoadHere, copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    change_config(copied, intermediate_size=2 * config["intermediate_size"])
+    assert "other shapes than config.json says" in failure(load(copied)).message
+
+
 def test_an_architecture_that_transformers_does_not_know(load: LoadHere, copied: Path) -> None:
     change_config(copied, model_type="flux-capacitor", architectures=["Flux"])
     result = failure(load(copied))

@@ -130,6 +130,17 @@ class TestDetails:
             view.refresh_copy()
             await wait_until(pilot, lambda: "Prepared copy: none" in screen_text(app))
 
+    async def test_a_copy_that_is_found_when_the_pane_is_going_does_no_harm(self, tmp_path: Path) -> None:
+        view = DetailsView(Copies(tmp_path / "none"))
+        app = Host(view)
+        async with app.run_test() as pilot:
+            view.model = GGUF
+            await wait_until(pilot, lambda: "Prepared copy: none" in screen_text(app))
+            await view.query(".details--copy").remove()
+            view.refresh_copy()
+            await app.workers.wait_for_complete()
+            assert app.is_running
+
     async def test_no_copy_is_promised_where_the_settings_keep_none(self, tmp_path: Path) -> None:
         view = DetailsView(Copies(tmp_path / "none"), keeps_copies=False)
         app = Host(view)

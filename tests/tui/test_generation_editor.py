@@ -128,6 +128,8 @@ class TestSaving:
         async with editing(store) as (app, pilot):
             await enter(app, pilot, "temperature", "7")
             await wait_until(pilot, lambda: "! must be 0 to 2, not 7" in screen_text(app))
+            await pilot.press("ctrl+s")
+            await wait_until(pilot, lambda: "Nothing was saved: Temperature must be" in screen_text(app))
             await enter(app, pilot, "top_k", "9")
             await pilot.press("ctrl+s")
             await wait_until(pilot, lambda: "Saved for this model, but not what is marked" in screen_text(app))

@@ -92,6 +92,7 @@ async def test_a_tiny_window_asks_for_more_room(size: tuple[int, int]) -> None:
             assert "Qwen3-8B" not in screen_text(app)
         await pilot.resize_terminal(*NARROW)
         await wait_until(pilot, lambda: "Qwen3-8B" in screen_text(app))
+        await wait_until(pilot, lambda: app.focused is app.main_screen.browser.model_list)  # the keys work again
 
 
 async def test_a_storm_of_sizes_does_no_harm() -> None:

@@ -319,6 +319,19 @@ async def test_where_quantization_cannot_apply_full_precision_is_one_key_away() 
         assert request.quantization is Quantization.NONE
 
 
+async def test_escape_cancels_the_load_of_a_filtered_model_and_then_clears_the_filter(tmp_path: Path) -> None:
+    app = deck(f"load-gate {tmp_path / 'gate'}\nserve")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("slash", *"qwen", "enter", "enter")
+        await wait_until(pilot, lambda: "esc cancels" in screen_text(pilot.app))
+        await pilot.press("escape")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        assert app.main_screen.browser.filtering
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: not app.main_screen.browser.filtering)
+
+
 @BOTH_SIZES
 async def test_escape_cancels_a_switch_while_the_model_before_is_still_unloaded(size: tuple[int, int]) -> None:
     app = deck("ignore shutdown\nignore term\nignore eof\nserve", "serve")

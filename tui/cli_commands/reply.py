@@ -147,7 +147,8 @@ async def _stream(
 def _summary(stats: GenerationStats) -> str:
     speed = f" · {tokens_per_second(stats.tokens_per_second)}" if stats.tokens_per_second else ""
     first = f"first token {seconds(stats.first_token_seconds)}"
-    return f"{tokens(stats.new_tokens)}{speed} · {first} · {stats.finish_reason.value}"
+    full = " (the context is full)" if stats.context_full else ""
+    return f"{tokens(stats.new_tokens)}{speed} · {first} · {stats.finish_reason.value}{full}"
 
 
 def _silence(_text: str) -> None:

@@ -191,20 +191,21 @@ class GenerationEditor(ModalScreen[bool]):
         focused = self.focused
         self._lock(True)
         try:
-            await asyncio.to_thread(self._draft.save, scope)
+            saved = await asyncio.to_thread(self._draft.save, scope)
         except SaveError as error:
             self._say(str(error), error=True)
             return
         finally:
             self._lock(False)
             self.set_focus(focused)
-        self._saved = True
+        self._saved |= saved
         if not self._draft.errors:
             self.dismiss(True)
             return
         self._refresh()
         left = "; ".join(f"{_label(name)} {error}" for name, error in self._draft.errors.items())
-        self._say(f"Saved for {scope}, but not what is marked: {left}", error=True)
+        done = f"Saved for {scope}, but not what is marked" if saved else "Nothing was saved"
+        self._say(f"{done}: {left}", error=True)
 
     def _lock(self, saving: bool) -> None:
         """While a save runs, which may wait for another modeldeck, nothing can be typed that it would lose."""

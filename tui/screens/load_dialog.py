@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Select, Static
 
@@ -99,6 +101,10 @@ class LoadDialog(Dialog[LoadRequest]):
     async def _offer_quantization(self) -> None:
         """Only what was made of a GGUF file can be quantized, and that may not be there yet."""
         copy = await asyncio.to_thread(self._find_copy, Path(self._model.path))
+        with suppress(NoMatches):  # the dialog was closed meanwhile
+            self._show_copy(copy)
+
+    def _show_copy(self, copy: Path | None) -> None:
         field: Select[Quantization] = self.query_one("#quantization", Select)
         field.display = copy is not None
         self.query_one("#stored").display = copy is None
@@ -112,11 +118,12 @@ class LoadDialog(Dialog[LoadRequest]):
     @work
     async def _fill_devices(self) -> None:
         found = await asyncio.to_thread(_devices)
-        field: Select[str] = self.query_one("#device", Select)
-        chosen = str(field.value)
-        names = dict.fromkeys([*found, chosen])
-        field.set_options((clean_name(name), name) for name in names)
-        field.value = chosen
+        with suppress(NoMatches):  # the dialog was closed meanwhile
+            field: Select[str] = self.query_one("#device", Select)
+            chosen = str(field.value)
+            names = dict.fromkeys([*found, chosen])
+            field.set_options((clean_name(name), name) for name in names)
+            field.value = chosen
 
     def _quantization(self) -> tuple[Widget, ...]:
         model = self._model

@@ -105,9 +105,7 @@ class MainScreen(PanesScreen):
         self.app.push_screen(GenerationEditor(self.services.generation, model_id, name), closed)
 
     async def action_cancel(self) -> None:
-        """Do the first that applies: clear the filter, stop the reply, the load, the download."""
-        if self.pane == "models" and self.browser.clear_filter():
-            return
+        """Stop what runs, as the status line says: the reply, the load, the download. The filter waits its turn."""
         if not (await self.stop_reply() or self.loads.cancel()):
             self.downloads.cancel()
 

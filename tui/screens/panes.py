@@ -146,7 +146,10 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         width, height = self.app.size
         wide = width >= WIDE
         self.set_class(wide, "-wide")
+        was_too_small = self.has_class("-too-small")
         self.set_class(width < LEAST_WIDTH or height < LEAST_HEIGHT, "-too-small")
+        if was_too_small and not self.has_class("-too-small"):
+            self.call_after_refresh(self.go, self.pane)  # what was hidden had lost the focus
         bar = self.query_one(PaneBar)
         bar.split = min(_MOST_FOR_MODELS, width // 2) if wide else 0
         bar.right_pane = self._right_pane

@@ -146,9 +146,9 @@ class DetailsView(VerticalScroll, can_focus=True):
         return "; the next load makes it again" if self._keeps_copies else ""
 
     def _say_copy(self, text: str) -> None:
-        line = self.query_one(".details--copy", Static)
-        line.display = bool(text)
-        line.update(Content(clean_text(text)))
+        for line in self.query(".details--copy").results(Static):  # none when the app is closing meanwhile
+            line.display = bool(text)
+            line.update(Content(clean_text(text)))
 
 
 def _facts(model: ModelInfo) -> Content:

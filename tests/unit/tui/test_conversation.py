@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from msgspec import structs
+
 from modeldeck.backend.models import ChatMessage, FinishReason
 from modeldeck.tui.conversation import Conversation, ReplyClock, TurnState
 from tests.fakes.in_process import stats
@@ -36,6 +38,8 @@ def test_summary_tells_figures_and_how_it_ended() -> None:
     assert turn.summary() == "142 tokens · 61.2 tok/s · first token 0.18 s · stop"
     turn.finish(stats(142, FinishReason.LENGTH))
     assert turn.summary().endswith("length: cut at the token limit")
+    turn.finish(structs.replace(stats(142, FinishReason.LENGTH), context_full=True))
+    assert turn.summary().endswith("length: the model's context is full")
     turn.finish(stats(0, FinishReason.CANCELLED))
     assert (turn.summary(), turn.state) == ("0 tokens · cancelled", TurnState.CANCELLED)
     turn.fail("The engine died.")
