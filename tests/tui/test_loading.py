@@ -324,7 +324,7 @@ async def test_escape_cancels_the_load_of_a_filtered_model_and_then_clears_the_f
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot)
         await pilot.press("slash", *"qwen", "enter", "enter")
-        await wait_until(pilot, lambda: "esc cancels" in screen_text(pilot.app))
+        await wait_until(pilot, lambda: "LOADING Qwen3-8B" in screen_text(pilot.app))
         await pilot.press("escape")
         await until_status(pilot, ModelStatus.NOT_LOADED)
         assert app.main_screen.browser.filtering
