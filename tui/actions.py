@@ -55,8 +55,12 @@ class Action:
 
 def declared_bindings(node: DOMNode) -> list[Binding]:
     """The bindings with an id that the classes of a node declare."""
+    return _bindings_of(type(node))
+
+
+def _bindings_of(kind: type[DOMNode]) -> list[Binding]:
     found: list[Binding] = []
-    for cls in type(node).__mro__:
+    for cls in kind.__mro__:
         for binding in cls.__dict__.get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id is not None:
                 found.append(binding)
@@ -78,6 +82,17 @@ def all_actions(app: App[Any], screen: Screen[Any], keymap: dict[str, str]) -> l
                     binding.id, binding.description, binding.tooltip, keys, node, binding.action
                 )
     return list(actions.values())
+
+
+def dialog_ids() -> set[str]:
+    """The ids of the keys that only the dialogs have; imports all of them."""
+    from modeldeck.tui.screens.generation_editor import GenerationEditor
+    from modeldeck.tui.screens.help import HelpScreen
+    from modeldeck.tui.widgets.setting_row import OnOff
+
+    return {
+        binding.id for kind in (GenerationEditor, HelpScreen, OnOff) for binding in _bindings_of(kind) if binding.id
+    }
 
 
 def clashes(actions: list[Action], keymap: dict[str, str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -17,6 +17,7 @@ from modeldeck.backend.text import clean_name
 from modeldeck.tui.ascii_filter import AsciiFilter
 from modeldeck.tui.control_guard import ControlGuard
 from modeldeck.tui.key_order import KeyOrder
+from modeldeck.tui.messages import PanesMounted
 from modeldeck.tui.screens.main import MainScreen
 from modeldeck.tui.terminal import TerminalGuard
 
@@ -106,7 +107,6 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self.set_keymap(settings.keys)
         if not self.is_headless:
             self._terminal.start()
-        self.call_after_refresh(self._report_settings)
 
     async def on_unmount(self) -> None:
         """No engine outlives the screen."""
@@ -187,14 +187,16 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self._terminal.arm(1)
         self._close_messages_no_wait()
 
+    @on(PanesMounted)
     def _report_settings(self) -> None:
-        from modeldeck.tui.actions import all_actions, clashes
+        from modeldeck.tui.actions import all_actions, clashes, dialog_ids
 
         settings = self.services.settings
         if settings.theme not in self.available_themes:
             self._warn(f"config.toml: theme: {clean_name(settings.theme, 40)} is not a theme; the default is used.")
         actions = all_actions(self, self.main_screen, settings.keys)
-        for name in settings.keys.keys() - {action.id for action in actions}:
+        unknown = settings.keys.keys() - {action.id for action in actions}
+        for name in unknown - dialog_ids() if unknown else ():
             self._warn(f"config.toml: keys: {clean_name(name, 60)} is no action; the help lists all of them.")
         for changed, other in clashes(actions, settings.keys):
             self._say_clash(changed, other)

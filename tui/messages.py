@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from modeldeck.backend.protocol import LoadProgress
 
 
+class PanesMounted(Message):
+    """Every pane is there, and with them all keys that the deck has."""
+
+
 @dataclass
 class EngineChanged(Message):
     """The manager's state is another one; whoever shows it asks the manager."""

@@ -157,6 +157,16 @@ async def test_keys_that_name_no_action_or_clash_are_reported() -> None:
         await wait_until(pilot, lambda: any("generation.edit" in line for line in app.services.log.lines))
 
 
+async def test_a_key_of_any_pane_or_dialog_may_be_another() -> None:
+    keys = {"prompt.send": "f5", "details.down": "n", "log.down": "n", "form.save": "f6", "dialog.close": "f7"}
+    app = deck(settings=Settings(spare_engine=False, keys=keys, theme="no-such-theme"))
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: any("no-such-theme" in line for line in app.services.log.lines))
+        await pilot.pause()
+        assert not any("is no action" in line for line in app.services.log.lines)
+
+
 async def test_letters_in_the_prompt_are_text() -> None:
     app = deck()
     async with app.run_test(size=NARROW) as pilot:

@@ -14,7 +14,7 @@ from modeldeck.backend.text import clean_name
 from modeldeck.tui.download_flow import DownloadFlow
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.load_flow import LoadFlow
-from modeldeck.tui.messages import EngineChanged, LoadProgressed
+from modeldeck.tui.messages import EngineChanged, LoadProgressed, PanesMounted
 from modeldeck.tui.screens.panes import PanesScreen
 from modeldeck.tui.widgets.model_browser import ModelBrowser
 from modeldeck.tui.widgets.model_list import ModelList
@@ -63,6 +63,7 @@ class MainScreen(PanesScreen):
         self._complete = True
         self.browser.search()
         await self.mount_other_panes()
+        self.post_message(PanesMounted())
         self._engine_changed()
         for problem in self.services.problems:
             self.services.log.append(str(problem))
