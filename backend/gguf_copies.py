@@ -17,7 +17,8 @@ import os
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -85,17 +86,14 @@ class GgufCopies:
         """A new empty folder to write a copy into; ``publish`` or ``discard`` it. Raises OSError."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root.chmod(0o700)
-        self._clear_leftovers()
-        while True:
+        with self._alone():
+            self._clear_leftovers()
             folder = self._root / f"{_DRAFT}{self.key(gguf)}-{secrets.token_hex(6)}"
             folder.mkdir(mode=0o700)
-            with suppress(FileNotFoundError):
-                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if (folder / _LOCK).exists():  # else another process took it for a leftover before it was locked
-                    self._locks[folder] = lock
-                    return folder
-                os.close(lock)
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        self._locks[folder] = lock
+        return folder
 
     def publish(self, draft: Path, gguf: Path) -> Path:
         """Make a draft the copy of this file, by one rename. Where another engine was faster, its copy stays.
@@ -167,8 +165,22 @@ class GgufCopies:
         for folder in _folders_in(self._root):
             if not folder.name.startswith("."):
                 self._delete(folder)
-        self._clear_leftovers()
+        with suppress(FileNotFoundError), self._alone():
+            self._clear_leftovers()
         return freed
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else begins a draft or clears leftovers meanwhile: a draft that is not locked yet looks like one.
+
+        Raises FileNotFoundError when there is no folder.
+        """
+        root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(root, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(root)
 
     def _clear_leftovers(self) -> None:
         """Remove drafts whose engine is dead, and what was not wholly deleted."""
