@@ -163,7 +163,7 @@ def _process_bytes(pid: int, proc: Path) -> int:
     """The resident set size in bytes; what processes share is in each of them.
 
     The proportional size (``smaps_rollup``) would be exact, but the kernel walks every page for it while it holds
-    the lock that the engine needs to map memory: 0.8 s of a core a reading for an engine of 1.2 GB.
+    the lock that the engine needs to map memory: 15 ms for 1.2 GB, growing with the model, against 0.03 ms.
     """
     try:
         return int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
