@@ -37,6 +37,8 @@ class EngineClient:
         self._request_ids = count(1)
         self.on_copy_written: Callable[[], None] = lambda: None
         """Called on the loop when a prepared copy of a GGUF model is whole; must not raise."""
+        self.ready = asyncio.Event()
+        """Set when its libraries are imported; a request may be sent before that, and is done then."""
         self.gone: asyncio.Future[EngineDied] = asyncio.get_running_loop().create_future()
         """Done, with how it ended, once the process is gone and reaped; never cancel it, shield it."""
         self._reader = asyncio.create_task(self._read_events(), name=f"reader of engine {process.pid}")
@@ -63,6 +65,14 @@ class EngineClient:
     def alive(self) -> bool:
         """Whether requests may still be answered."""
         return self._process.alive and not self.gone.done()
+
+    async def until_ready(self) -> None:
+        """Returns when ``ready`` is set, or the process is gone."""
+        ready = asyncio.create_task(self.ready.wait())
+        try:
+            await asyncio.wait({ready, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
 
     @contextmanager
     def open_stream(self) -> Iterator[EventStream]:
@@ -107,7 +117,7 @@ class EngineClient:
     def _dispatch(self, event: EngineEvent) -> None:
         match event:
             case EngineReady():
-                pass  # a load may be sent before that, and is done then
+                self.ready.set()
             case EngineLog():
                 for line in clean_text(event.text).splitlines():
                     self._on_log(line if event.level == "info" else f"{event.level}: {line}")

@@ -24,6 +24,19 @@ RETRY_SECONDS = 30.0
 """How long a driver that failed is left alone; a shared box's driver may be mended while the app runs."""
 
 
+class DeviceProcess(Struct, frozen=True, kw_only=True):
+    """A process that holds memory of a device, whoever it belongs to."""
+
+    pid: int
+    user: str
+    """The name of its user, or ``uid 1004``, or ``?`` where nobody may look; untrusted text, cleaned."""
+    name: str
+    """Of its program; untrusted text, cleaned; ``?`` where nobody may look."""
+    used_bytes: int
+    ours: bool = False
+    """Whether it is an engine of this program."""
+
+
 class DeviceMemory(Struct, frozen=True, kw_only=True):
     """One device's memory now."""
 
@@ -35,6 +48,14 @@ class DeviceMemory(Struct, frozen=True, kw_only=True):
     total_bytes: int
     utilization: int | None = None
     """Percent of the time that the device was busy; None where it does not say."""
+    temperature: int | None = None
+    """Degrees Celsius."""
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    processes: tuple[DeviceProcess, ...] = ()
+    """Who holds memory of it, the most first; empty where the driver does not say (and for RAM)."""
+    uuid: str = ""
+    """Of a GPU, as its driver names it; the same whatever ``CUDA_VISIBLE_DEVICES`` says."""
 
     @property
     def free_bytes(self) -> int:
@@ -48,6 +69,8 @@ class MemoryReading(Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceMemory, ...]
     """The GPUs that this process may use; empty where there are none."""
     ram: DeviceMemory
+    swap: DeviceMemory | None = None
+    """None where there is none, or nobody may look."""
     engine_bytes: int = 0
     """Resident bytes of the engine and its children; what they share is counted in each."""
     problem: str = ""

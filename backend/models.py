@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from modeldeck.backend.model_shape import ModelShape, WeightBlock
+
 
 class ModelFormat(StrEnum):
     """How the weights lie on disk."""
@@ -13,6 +15,8 @@ class ModelFormat(StrEnum):
     SAFETENSORS = "safetensors"
     PICKLE = "pickle"
     GGUF = "gguf"
+    ADAPTER = "adapter"
+    """A LoRA adapter: no model of its own; it goes on top of its base model."""
 
 
 class ModelSource(StrEnum):
@@ -59,13 +63,40 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     has_chat_template: bool = False
     needs_remote_code: bool = False
     """config.json names code of the model's own (``auto_map``)."""
+    architecture_class: str | None = None
+    """The first of ``architectures`` in config.json (``LlamaForCausalLM``)."""
+    shape: ModelShape | None = None
+    """The sizes of the network; None where no configuration could be read."""
+    weights: tuple[WeightBlock, ...] = ()
+    """What the weights are made of, from the headers; empty where that is not known (pickles, broken files)."""
+    active_parameters: int | None = None
+    """Of a mixture of experts: those that one token goes through. None for a dense model, or where it is unknown."""
+    modality: str = "text"
+    """What goes in besides text, in the hub's words: ``text``, ``image-text``, ``audio-text``, ``any``; ``encoder`` for
+    a model that generates nothing."""
+    licence: str | None = None
+    """From the model card or the GGUF header; untrusted text, cleaned."""
+    tags: tuple[str, ...] = ()
+    """From the model card; untrusted text, cleaned."""
+    revision: str | None = None
+    """The commit, in the hub's cache."""
+    refs: tuple[str, ...] = ()
+    """The branches and tags that stand for this commit here (``main``)."""
+    base_model: str | None = None
+    """Of an adapter: the name or path of the model it belongs to, as its configuration says it; untrusted text."""
+    file_count: int = 0
+    """Files that belong to the model, weights and all others."""
+    disk_bytes: int = 0
+    """What all of them take on disk."""
+    last_used: float | None = None
+    """Seconds since the epoch: when the weights were read last, as far as the file system keeps it."""
     problems: tuple[str, ...] = ()
     """Why this model cannot be loaded, one sentence each; empty when nothing is wrong."""
 
     @property
     def loadable(self) -> bool:
         """Whether a load may be tried."""
-        return not self.problems
+        return not self.problems and self.format is not ModelFormat.ADAPTER
 
 
 class LoadRequest(Struct, frozen=True, kw_only=True):

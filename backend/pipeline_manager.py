@@ -95,10 +95,10 @@ class PipelineManager(ManagerState):
         return tuple(engine.pid for engine in engines if engine is not None and engine.alive)
 
     async def warm(self) -> None:
-        """Start the spare engine if it is wanted and missing; returns when it has said hello. Never raises."""
-        task = None if self._closed else self._spare.start()
-        if task is not None:
-            await asyncio.wait({task})
+        """Start the spare engine if it is wanted and missing; returns when a load would begin at once. Never raises."""
+        if not self._closed:
+            self._spare.start()
+            await self._spare.until_ready()
 
     async def load(self, request: LoadRequest, *, replace: bool = False) -> AsyncGenerator[LoadProgress, None]:
         """Load a model, unloading the one before; yields progress and returns when it is LOADED.

@@ -46,6 +46,13 @@ class SpareEngine:
             self._starting = asyncio.create_task(self._start(), name="start of the spare engine")
         return self._starting
 
+    async def until_ready(self) -> None:
+        """Returns when the spare has imported its libraries, is gone, or was taken; at once where there is none."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
+        if self._engine is not None:
+            await self._engine.until_ready()
+
     async def take(self) -> EngineClient:
         """The spare, or else a fresh engine; the caller owns it. Raises EngineDied."""
         if self._starting is not None and not self._starting.done():

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from benchmarks.compare import Comparison, compare, in_turns
-from benchmarks.sides import Peer, engine, load_seconds, make_llama, peer
+from benchmarks.sides import Peer, engine, make_llama, peer
 from modeldeck.config.generation import GenerationSettings
 from tests.real.engine import Engine
 
@@ -24,7 +24,7 @@ def main(pairs: int) -> list[Comparison]:
         root = Path(temporary)
         model = make_llama(root / "llama")
         with engine(root) as ours, peer() as theirs:
-            load_seconds(ours, model)
+            ours.load(model)
             theirs.measure(load=str(model))
             for name, settings in (("sampled", SAMPLED), ("greedy", GREEDY)):
                 results.append(_compare(name, settings, ours, theirs, pairs))

@@ -1,4 +1,7 @@
-"""Time until a model can reply: our engine against ``from_pretrained`` plus one token, with all imports done."""
+"""Time until a model can reply: from ``PipelineManager.load``, which enter calls, to LOADED, with a warm spare engine.
+
+The peer is ``from_pretrained`` plus one token in a process that has imported everything.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.compare import Comparison, compare, in_turns
-from benchmarks.sides import LIMIT, engine, load_seconds, make_llama, peer, starter
-from modeldeck.backend.protocol import EngineLog
+from benchmarks.sides import load_seconds, make_llama, peer, starter
+
+LIMIT = 20 * 2**30
+"""Bytes that prepared copies may take."""
 
 
 def main(pairs: int) -> list[Comparison]:
@@ -21,40 +26,32 @@ def main(pairs: int) -> list[Comparison]:
         if (gguf := starter()) is None:
             print("load, GGUF: left out, the starter model is not installed")
             return results
-        copies = root / "copies"
-        results += _compare_gguf(gguf, copies, root, pairs)
-        copy = next(folder for folder in copies.iterdir() if (folder / "config.json").exists())
+        cache = root / "cache"
+        results += _compare_gguf(gguf, cache, pairs)
+        copy = next(config.parent for config in cache.glob("gguf/*/config.json"))
         results.append(_compare_load("load, SmolLM2-135M as safetensors", copy, root, pairs))
     return results
 
 
 def _compare_load(name: str, model: Path, root: Path, pairs: int) -> Comparison:
-    ours, theirs = in_turns(pairs, lambda: _ours(model, root), lambda: _theirs(model))
+    ours, theirs = in_turns(pairs, lambda: load_seconds(model, root), lambda: _theirs(model))
     return _told(compare(name, ours, theirs, target=1.15))
 
 
-def _compare_gguf(gguf: Path, copies: Path, root: Path, pairs: int) -> list[Comparison]:
+def _compare_gguf(gguf: Path, cache: Path, pairs: int) -> list[Comparison]:
     """The first load writes the copy, the second takes it; each is compared with the plain load of its pair."""
     first: list[float] = []
     second: list[float] = []
     plain: list[float] = []
     for _ in range(pairs):
-        shutil.rmtree(copies, ignore_errors=True)
-        first.append(_ours(gguf, root, copies, wait_for_copy=True))
+        shutil.rmtree(cache, ignore_errors=True)
+        first.append(load_seconds(gguf, cache, LIMIT))
         plain.append(_theirs(gguf))
-        second.append(_ours(gguf, root, copies))
+        second.append(load_seconds(gguf, cache, LIMIT))
     return [
         _told(compare("GGUF, first load", first, plain, target=0.5)),
         _told(compare("GGUF, from the prepared copy", second, plain, target=0.1)),
     ]
-
-
-def _ours(model: Path, root: Path, copies: Path | None = None, *, wait_for_copy: bool = False) -> float:
-    with engine(root, copies) as side:
-        seconds = load_seconds(side, model, LIMIT if copies else 0)
-        while wait_for_copy and not any("prepared copy" in line for line in side.logs):
-            side.until(EngineLog)
-    return seconds
 
 
 def _theirs(model: Path) -> float:

@@ -1,22 +1,30 @@
-"""The two sides of the model benchmarks as processes: our engine over its pipes, and plain transformers."""
+"""The two sides of the model benchmarks: our manager and engine, and a process of plain transformers."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from modeldeck.backend.protocol import LoadFinished
+from modeldeck.backend.embedded import engine_command, engine_environment
+from modeldeck.backend.engine_client import EngineClient
+from modeldeck.backend.models import LoadRequest
+from modeldeck.backend.pipeline_manager import PipelineManager
+from modeldeck.config.paths import Paths
 from tests.real.engine import Engine, running_engine
 
-LIMIT = 20 * 2**30
+_COPY_SECONDS = 300.0
+"""How long the writing of a prepared copy may take."""
 
 
 def as_users_have_it() -> dict[str, str]:
@@ -66,21 +74,39 @@ def peer() -> Iterator[Peer]:
 
 
 @contextmanager
-def engine(home: Path, copies: Path | None = None) -> Iterator[Engine]:
+def engine(home: Path) -> Iterator[Engine]:
     """Our engine, ready: what the app's spare is."""
-    more = {"MODELDECK_GGUF_COPIES": str(copies)} if copies else {}
-    with running_engine(home, {**as_users_have_it(), **more}) as side:
+    with running_engine(home, as_users_have_it()) as side:
         yield side
 
 
-def load_seconds(side: Engine, path: Path, copy_limit: int = 0) -> float:
-    """From the request to LOADED, by the clock of the one who asks."""
-    start = perf_counter()
-    answer = side.load(path, prepared_copy_limit_bytes=copy_limit)
-    seconds = perf_counter() - start
-    if not isinstance(answer, LoadFinished):
-        raise TypeError(answer.message)
-    return seconds
+def load_seconds(model: Path, cache: Path, copy_limit: int = 0) -> float:
+    """From ``PipelineManager.load`` to LOADED, its spare engine being ready as it is while the user reads the list.
+
+    With a ``copy_limit`` in bytes, the first load of a GGUF returns when its prepared copy has been written.
+    """
+    return asyncio.run(_load_seconds(model, replace(Paths.from_environment(), cache=cache), copy_limit))
+
+
+async def _load_seconds(model: Path, paths: Paths, copy_limit: int) -> float:
+    request = LoadRequest(model_id=str(model), path=str(model), prepared_copy_limit_bytes=copy_limit)
+    environment = engine_environment(paths, as_users_have_it())
+    manager = PipelineManager(partial(EngineClient.start, engine_command(), environment))
+    first = copy_limit > 0 and not paths.gguf_copies.exists()
+    written = asyncio.Event()
+    manager.on_change = lambda: written.set() if manager.copies_written else None
+    try:
+        await manager.warm()
+        start = perf_counter()
+        async with aclosing(manager.load(request)) as steps:
+            async for _ in steps:
+                pass
+        seconds = perf_counter() - start
+        if first:
+            await asyncio.wait_for(written.wait(), _COPY_SECONDS)
+        return seconds
+    finally:
+        await manager.close()
 
 
 def starter() -> Path | None:

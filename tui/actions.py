@@ -44,7 +44,7 @@ class Action:
     @property
     def area(self) -> str:
         """The heading it stands under."""
-        return _AREA_OF.get(self.id.split(".")[0], "Everywhere")
+        return area_of(self.id)
 
     @property
     def is_command(self) -> bool:
@@ -53,12 +53,13 @@ class Action:
         return self.id.split(".")[0] not in MOVEMENT and self.id not in movement
 
 
-def declared_bindings(node: DOMNode) -> list[Binding]:
-    """The bindings with an id that the classes of a node declare."""
-    return _bindings_of(type(node))
+def area_of(action_id: str) -> str:
+    """The heading that an action stands under."""
+    return _AREA_OF.get(action_id.split(".")[0], "Everywhere")
 
 
-def _bindings_of(kind: type[DOMNode]) -> list[Binding]:
+def declared_bindings(kind: type[DOMNode]) -> list[Binding]:
+    """The bindings with an id that a class and those before it declare."""
     found: list[Binding] = []
     for cls in kind.__mro__:
         for binding in cls.__dict__.get("BINDINGS", ()):
@@ -71,7 +72,7 @@ def all_actions(app: App[Any], screen: Screen[Any], keymap: dict[str, str]) -> l
     """Every action of the app and of a screen with all its panes, each once; ``keymap`` are the user's own keys."""
     actions: dict[str, Action] = {}
     for node in (app, screen, *screen.walk_children()):
-        for binding in declared_bindings(node):
+        for binding in declared_bindings(type(node)):
             assert binding.id is not None  # declared_bindings leaves the others out
             if binding.id not in actions:
                 keys = tuple(
@@ -82,27 +83,3 @@ def all_actions(app: App[Any], screen: Screen[Any], keymap: dict[str, str]) -> l
                     binding.id, binding.description, binding.tooltip, keys, node, binding.action
                 )
     return list(actions.values())
-
-
-def dialog_ids() -> set[str]:
-    """The ids of the keys that only the dialogs have; imports all of them."""
-    from modeldeck.tui.screens.generation_editor import GenerationEditor
-    from modeldeck.tui.screens.help import HelpScreen
-    from modeldeck.tui.widgets.setting_row import OnOff
-
-    return {
-        binding.id for kind in (GenerationEditor, HelpScreen, OnOff) for binding in _bindings_of(kind) if binding.id
-    }
-
-
-def clashes(actions: list[Action], keymap: dict[str, str]) -> list[tuple[str, str]]:
-    """Pairs of ids of which the user gave the first the key that the second has in the same place, or everywhere."""
-    found = []
-    for changed in actions:
-        if changed.id not in keymap:
-            continue
-        for other in actions:
-            together = other.node is changed.node or "Everywhere" in (other.area, changed.area)
-            if other.id != changed.id and together and set(other.keys) & set(changed.keys):
-                found.append((changed.id, other.id))
-    return found

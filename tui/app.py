@@ -13,7 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
-from modeldeck.backend.text import clean_name
 from modeldeck.tui.ascii_filter import AsciiFilter
 from modeldeck.tui.control_guard import ControlGuard
 from modeldeck.tui.key_order import KeyOrder
@@ -55,7 +54,15 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             id="app.interrupt",
             tooltip="Stop the reply, or copy what is selected",
         ),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False, id="app.suspend", tooltip="Back to the shell"),
+        Binding(
+            "ctrl+z",
+            "suspend_process",
+            "Suspend",
+            show=False,
+            priority=True,  # in a text too, where Textual's undo has the same key
+            id="app.suspend",
+            tooltip="Back to the shell; fg comes back",
+        ),
         Binding("ctrl+p", "command_palette", "Palette", show=False, id="app.palette", tooltip="Search all commands"),
         Binding("f1", "help", "Help", show=False, id="app.help_anywhere", tooltip="Show all keys"),
     ]
@@ -70,7 +77,6 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             self._filters.append(AsciiFilter())
         self._key_order = KeyOrder(self, super().on_event)
         self._terminal = TerminalGuard(self._leave, lambda: services.manager.engine_pids)
-        self._clashes: set[str] = set()
 
     def get_default_screen(self) -> MainScreen:
         """The only screen that is not a dialog."""
@@ -116,10 +122,7 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             self._terminal.stop()
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Textual tells only some of the clashes; the others are found when the settings are read."""
-        for binding in clashed_bindings:
-            if binding.id is not None:
-                self._say_clash(binding.id, "another action")
+        """Nothing here: ``settings_check`` has told of these and of more."""
 
     async def action_quit(self) -> None:
         """Leave; asks only when a reply or a download would be lost."""
@@ -189,22 +192,10 @@ class ModeldeckApp(App[int], inherit_bindings=False):
 
     @on(PanesMounted)
     def _report_settings(self) -> None:
-        from modeldeck.tui.actions import all_actions, clashes, dialog_ids
+        from modeldeck.tui.settings_check import settings_problems
 
-        settings = self.services.settings
-        if settings.theme not in self.available_themes:
-            self._warn(f"config.toml: theme: {clean_name(settings.theme, 40)} is not a theme; the default is used.")
-        actions = all_actions(self, self.main_screen, settings.keys)
-        unknown = settings.keys.keys() - {action.id for action in actions}
-        for name in unknown - dialog_ids() if unknown else ():
-            self._warn(f"config.toml: keys: {clean_name(name, 60)} is no action; the help lists all of them.")
-        for changed, other in clashes(actions, settings.keys):
-            self._say_clash(changed, other)
-
-    def _say_clash(self, action_id: str, other: str) -> None:
-        if action_id not in self._clashes:
-            self._clashes.add(action_id)
-            self._warn(f"config.toml: keys: {action_id} has the same key as {other}; only one of them can be reached.")
+        for sentence in settings_problems(self.services.settings, self.available_themes):
+            self._warn(sentence)
 
     def _warn(self, sentence: str) -> None:
         self.services.log.append(sentence)

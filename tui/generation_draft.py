@@ -33,8 +33,8 @@ class Inherited:
     """What holds where this scope says nothing."""
 
     value: object
-    origin: Literal["all models", "built-in", "model file", "not set"]
-    """``model file``: no layer says anything, so the model's own ``generation_config.json`` decides."""
+    origin: Literal["all models", "built-in", "model's own", "not set"]
+    """``model's own``: no layer says anything, so the default that the model itself brings holds."""
 
 
 class GenerationDraft:
@@ -73,7 +73,7 @@ class GenerationDraft:
         value = getattr(BUILT_IN, name)
         if value is not UNSET:
             return Inherited(value, "built-in")
-        return Inherited(value, "not set" if name in _OURS else "model file")
+        return Inherited(value, "not set" if name in _OURS else "model's own")
 
     def origin(self, name: str) -> str:
         """Where the value comes from, in the words of the form."""

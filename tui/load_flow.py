@@ -78,6 +78,8 @@ class LoadFlow:
             self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
         elif same and self._manager.status is ModelStatus.FAILED:
             self.show_error()
+        elif not model.loadable:
+            self._show_problems(model)
         else:
             self.start(model, self.request_for(model))
 
@@ -139,6 +141,14 @@ class LoadFlow:
 
         title = f"{self.name_of(request.model_id)} failed" if request is not None else "Failed"
         self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=model is not None), answered)
+
+    def _show_problems(self, model: ModelInfo) -> None:
+        """Why a broken model cannot be loaded; no load is tried for that."""
+        from modeldeck.tui.screens.error_dialog import ErrorDialog
+
+        title = f"{model.name} cannot be loaded"
+        detail = "\n".join([*model.problems[1:], model.path])
+        self._screen.app.push_screen(ErrorDialog(title, model.problems[0], detail, again=False))
 
     def _will_end(self) -> str:
         """The name of the model that a load would unload first, or empty."""

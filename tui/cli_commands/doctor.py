@@ -21,6 +21,7 @@ from modeldeck.tui.cli_commands.output import note, print_json, say
 from modeldeck.tui.cli_commands.workspace import Workspace
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import gigabytes, size
+from modeldeck.tui.settings_check import settings_problems
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -97,7 +98,10 @@ def make_report(workspace: Workspace) -> Report:
         models=len(models),
         broken_models=sum(not model.loadable for model in models),
         gguf_copies_bytes=GgufCopies(workspace.paths.gguf_copies).size(),
-        config_problems=tuple(str(problem) for problem in (*workspace.problems, *generation_problems)),
+        config_problems=(
+            *(str(problem) for problem in (*workspace.problems, *generation_problems)),
+            *settings_problems(workspace.settings),
+        ),
         complaints=tuple(complaints),
     )
 

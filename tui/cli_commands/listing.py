@@ -11,6 +11,7 @@ from modeldeck.tui.cli_commands.output import fail, note, print_json, print_tabl
 from modeldeck.tui.cli_commands.workspace import Workspace
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import parameters, size, whole
+from modeldeck.tui.marks import model_type
 
 
 def list_models(workspace: Workspace, *, as_json: bool, quiet: bool) -> None:
@@ -57,13 +58,13 @@ def model_document(model: ModelInfo) -> dict[str, object]:
 
 def _row(model: ModelInfo) -> tuple[str, ...]:
     if not model.loadable:
-        return clean_name(model.name), "-", "broken", "-", size(model.size_bytes), clean_name(model.problems[0])
+        return clean_name(model.name), "?", "broken", "?", _size(model), clean_name(model.problems[0])
     return (
         clean_name(model.name),
         parameters(model.parameters),
-        clean_name(model.quantization or model.dtype or "-"),
+        clean_name(model_type(model)),
         _context(model),
-        size(model.size_bytes),
+        _size(model),
         model.source.value,
     )
 
@@ -75,15 +76,19 @@ def _details(model: ModelInfo) -> tuple[tuple[str, str], ...]:
         ("path", model.path),
         ("source", model.source.value),
         ("format", model.format.value if model.format else "no weights"),
-        ("architecture", model.architecture or "-"),
+        ("architecture", model.architecture or "?"),
         ("parameters", parameters(model.parameters)),
-        ("dtype", model.dtype or "-"),
+        ("dtype", model.dtype or "?"),
         ("quantization", model.quantization or "none"),
         ("context", f"{_context(model)} tokens"),
-        ("size", size(model.size_bytes)),
+        ("size", _size(model)),
         ("chat template", "yes" if model.has_chat_template else "no: prompts are completed as plain text"),
         ("remote code", "needed, allow it with --trust-remote-code" if model.needs_remote_code else "not needed"),
     )
+
+
+def _size(model: ModelInfo) -> str:
+    return size(model.size_bytes) if model.size_bytes else "?"
 
 
 def _context(model: ModelInfo) -> str:

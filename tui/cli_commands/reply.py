@@ -121,6 +121,7 @@ async def _load(manager: PipelineManager, request: LoadRequest, progress: Callab
                 stage = step.stage
                 progress(f"{stage.value} ...")
     if manager.loaded is not None:
+        progress(f"loaded in {seconds(manager.loaded.seconds)} on {manager.loaded.device}, {manager.loaded.dtype}")
         for line in manager.loaded.notes:
             progress(line)
 

@@ -107,8 +107,7 @@ class GenerationEditor(ModalScreen[bool]):
         row = next((node for node in event.widget.ancestors if isinstance(node, SettingRow)), None)
         if row is None:
             return
-        limits = f" · must be {row.limits}" if row.limits else ""
-        self.query_one(".form--help", Static).update(Content(f"{row.setting.help}{limits}"))
+        self.query_one(".form--help", Static).update(Content(row.setting.help))
         row.scroll_visible(animate=False)
 
     @on(SettingRow.Edited)

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
@@ -37,8 +38,21 @@ def _no_copy(_gguf: Path) -> None:
     """There is none."""
 
 
+class Choice(Select[Value], inherit_bindings=False):
+    """A list that opens on enter or space; up and down are left to move between the fields."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "show_overlay", "Choose", id="load.choose", tooltip="Show what can be chosen"),
+    ]
+
+
 class LoadDialog(Dialog[LoadRequest]):
     """Answers the options to load with, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "app.focus_previous", "Up", show=False, id="load.up", tooltip="To the field above"),
+        Binding("down", "app.focus_next", "Down", show=False, id="load.down", tooltip="To the field below"),
+    ]
 
     AUTO_FOCUS = "#load"
 
@@ -164,8 +178,8 @@ def _field(label: str, *values: Widget) -> ComposeResult:
         yield from values
 
 
-def _select(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Select[Value]:
-    return Select(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
+def _select(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Choice[Value]:
+    return Choice(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
 
 
 def _devices() -> tuple[str, ...]:

@@ -38,7 +38,8 @@ class MainScreen(PanesScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Stop", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
-        Binding("escape", "back", "Models", id="pane.models", tooltip="Clear the filter, or go back to the models"),
+        Binding("escape", "back", "Models", id="pane.models", tooltip="Go back to the models"),
+        Binding("escape", "show_all", "Show all", id="models.all", tooltip="Clear the filter"),
     ]
 
     def __init__(self, services: Services) -> None:
@@ -111,9 +112,12 @@ class MainScreen(PanesScreen):
             self.downloads.cancel()
 
     def action_back(self) -> None:
-        """Show all models again, or go back to them."""
-        if self.pane != "models" or not self.browser.clear_filter():
-            self.go("models")
+        """Go back to the models."""
+        self.go("models")
+
+    def action_show_all(self) -> None:
+        """Clear the filter."""
+        self.browser.clear_filter()
 
     async def stop_reply(self) -> bool:
         """End the reply that runs; False when none does."""
@@ -130,7 +134,9 @@ class MainScreen(PanesScreen):
             manager = self.services.manager
             return manager.load_running or manager.generating or self.downloads.running
         if action == "back":
-            return self.pane != "models" or self.browser.filtering
+            return self.pane != "models"
+        if action == "show_all":
+            return self.pane == "models" and self.browser.filtering
         return True
 
     @on(ModelBrowser.LoadRequested)
@@ -197,6 +203,8 @@ class MainScreen(PanesScreen):
         self.refresh_bindings()
 
     def _go_to_model(self, model: ModelInfo) -> None:
+        if self.browser.shelf.get(model.id) is not None:
+            self.notify(f"{clean_name(model.name)} is in the list already.", markup=False)
         self.browser.add(model)
         self.go("models")
 

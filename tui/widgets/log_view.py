@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import Log
 
 from modeldeck.tui.deck_keys import DECK_KEYS
 from modeldeck.tui.log_buffer import MAX_LINES, EngineLogBuffer
+from modeldeck.tui.wrapping import GrowingText
 
 SHOW_SECONDS = 0.1
 """Lines that come within this time are shown together: an engine may flood its stderr."""
 
 
 class LogView(Log):
-    """The engine's last lines; follows them when it is at the bottom. ``Log`` shows them as plain text."""
+    """The engine's last lines, wrapped; follows them when it is at the bottom. ``Log`` shows them as plain text."""
 
     DEFAULT_CSS = """
     LogView, LogView:focus {
@@ -25,8 +27,8 @@ class LogView(Log):
         background-tint: transparent;
         padding: 1 2 0 2;
         scrollbar-size-vertical: 1;
-        scrollbar-size-horizontal: 1;
-        overflow: auto;
+        overflow-x: hidden;
+        overflow-y: auto;
     }
     """
 
@@ -44,6 +46,7 @@ class LogView(Log):
         super().__init__(max_lines=MAX_LINES)
         self._buffer = log
         self._shown = 0
+        self._width = 0
         self._timer: Timer | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -52,10 +55,21 @@ class LogView(Log):
         self._unsubscribe = self._buffer.subscribe(self._soon)
         self._show()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Wrap everything anew where the width has changed."""
+        if self._text_width != self._width:
+            self._shown = 0
+            self._show()
+
     def on_unmount(self) -> None:
         """Stop listening."""
         if self._unsubscribe is not None:
             self._unsubscribe()
+
+    @property
+    def _text_width(self) -> int:
+        """Cells of a row, the scrollbar left out whether it shows or not."""
+        return self.content_size.width if self.show_vertical_scrollbar else self.content_size.width - 1
 
     def _soon(self) -> None:
         if self._timer is None:
@@ -63,6 +77,9 @@ class LogView(Log):
 
     def _show(self) -> None:
         self._timer = None
+        self._width = self._text_width
+        if self._width <= 0:
+            return  # not shown yet; the resize that comes with it shows everything
         if not self._buffer.total:
             if not self.lines:
                 self.write_line("The engine has said nothing yet.")
@@ -73,6 +90,11 @@ class LogView(Log):
         lines = self._buffer.newest(self._shown)
         self._shown = self._buffer.total
         if lines:
-            self.write_lines((line or " " for line in lines), scroll_end=False)
+            self.write_lines((row or " " for line in lines for row in self._rows(line)), scroll_end=False)
             if follow:
                 self.scroll_end(animate=False)
+
+    def _rows(self, line: str) -> list[str]:
+        text = GrowingText(self._width)
+        text.extend(line)
+        return text.rows

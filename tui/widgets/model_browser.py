@@ -63,6 +63,7 @@ class ModelBrowser(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "load", "Load", id="model.load", tooltip="Load the highlighted model"),
+        Binding("enter", "talk", "Chat", id="model.talk", tooltip="Talk to the highlighted model, which is loaded"),
         Binding(
             "slash",
             "filter",
@@ -110,6 +111,7 @@ class ModelBrowser(Vertical):
         self._search_number = 0
         self.searching = False
         self._looked_in: tuple[str, ...] = ()
+        self._told_loaded = False
 
     def compose(self) -> ComposeResult:
         """The list alone, which is what the first frame needs."""
@@ -200,6 +202,22 @@ class ModelBrowser(Vertical):
         if (model := self.highlighted) is not None:
             self.post_message(self.LoadRequested(model))
 
+    def action_talk(self) -> None:
+        """Who is asked for a model that is loaded shows it."""
+        self.action_load()
+
+    @on(ModelList.Highlighted)
+    def _tell_enter(self) -> None:
+        """The footer says what enter does; it is drawn anew only where that changes."""
+        if (loaded := self._on_loaded) != self._told_loaded:
+            self._told_loaded = loaded
+            self.refresh_bindings()
+
+    @property
+    def _on_loaded(self) -> bool:
+        model = self.highlighted
+        return model is not None and self.active_status is ModelStatus.LOADED and model.id == self.active_id
+
     @on(ModelList.Chosen)
     def _load_chosen(self, message: ModelList.Chosen) -> None:
         message.stop()
@@ -210,7 +228,9 @@ class ModelBrowser(Vertical):
         self.search()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the filter itself its key is a character."""
+        """Enter is said to do what it does; in the filter itself its key is a character."""
+        if action in {"load", "talk"}:
+            return self._on_loaded == (action == "talk")
         return action != "filter" or not isinstance(self.screen.focused, ModelFilter)
 
     async def action_filter(self) -> None:

@@ -46,6 +46,7 @@ class Prompt(TextArea):
             id="prompt.newline",
             tooltip="Begin a new line in the prompt",
         ),
+        Binding("ctrl+underscore", "undo", "Undo", show=False, id="prompt.undo", tooltip="Take back what was typed"),
     ]
 
     @dataclass
