@@ -33,6 +33,11 @@ class Paths:
         return self.state / "loads.json"
 
     @property
+    def remembered_list(self) -> Path:
+        """Favourites, the models that were loaded last, and the order of the list."""
+        return self.state / "list.json"
+
+    @property
     def gguf_copies(self) -> Path:
         """Prepared safetensors copies of GGUF models."""
         return self.cache / "gguf"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
     from modeldeck.config.paths import Paths
     from modeldeck.config.remembered import RememberedLoads
+    from modeldeck.config.remembered_list import RememberedList
     from modeldeck.config.settings import Settings
     from modeldeck.config.store import ConfigProblem, GenerationStore
     from modeldeck.tui.log_buffer import EngineLogBuffer
@@ -34,6 +35,8 @@ class Services:
     """The prepared copies of GGUF models."""
     remembered: RememberedLoads
     """How models were loaded last."""
+    remembered_list: RememberedList
+    """Favourites, recents and the order of the list."""
 
 
 def build_services(
@@ -51,6 +54,7 @@ def build_services(
     from modeldeck.backend.gguf_copies import GgufCopies
     from modeldeck.backend.pipeline_manager import PipelineManager
     from modeldeck.config.remembered import RememberedLoads
+    from modeldeck.config.remembered_list import RememberedList
     from modeldeck.config.settings import model_folders
     from modeldeck.config.store import GenerationStore, load_settings
     from modeldeck.tui.log_buffer import EngineLogBuffer
@@ -75,4 +79,5 @@ def build_services(
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),
         remembered=RememberedLoads(paths.remembered_loads),
+        remembered_list=RememberedList(paths.remembered_list),
     )
