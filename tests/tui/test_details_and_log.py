@@ -191,6 +191,17 @@ class TestLog:
             await wait_until(pilot, lambda: "first" in screen_text(app))
             assert "said nothing yet" not in screen_text(app)
 
+    async def test_a_long_line_is_wrapped_and_wrapped_anew_with_the_window(self) -> None:
+        log = EngineLogBuffer()
+        log.append("the first words " + "and more words " * 10 + "the very end")
+        app = Host(LogView(log))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await wait_until(pilot, lambda: "the very end" in screen_text(app))
+            rows = len(app.shown.lines)  # type: ignore[attr-defined]  # a LogView
+            await pilot.resize_terminal(40, 24)
+            await wait_until(pilot, lambda: len(app.shown.lines) > rows)  # type: ignore[attr-defined]  # as above
+            await wait_until(pilot, lambda: "very" in screen_text(app) and "the first words" in screen_text(app))
+
     async def test_follows_a_flood_only_from_the_bottom(self) -> None:
         log = EngineLogBuffer()
         view = LogView(log)

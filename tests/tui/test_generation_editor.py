@@ -82,7 +82,13 @@ class TestTheForm:
             assert "all models" in lines["Top p"]
             assert "0 to 2" in lines["Temperature"]
             await pilot.press("tab", "tab")
-            await wait_until(pilot, lambda: "Higher is more varied; 0 is greedy · must be 0 to 2" in screen_text(app))
+            await wait_until(pilot, lambda: "Higher is more varied; 0 is greedy" in screen_text(app))
+            assert "· must be 0 to 2" not in screen_text(app)  # the row says it
+
+    async def test_limits_that_a_narrow_row_cuts_off_stand_in_the_help(self, store: GenerationStore) -> None:
+        async with editing(store, size=(60, 16)) as (app, pilot):
+            await pilot.press("tab", "tab")
+            await wait_until(pilot, lambda: "0 is greedy · must be 0 to 2" in screen_text(app))
 
     @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
     async def test_every_field_and_button_is_reached_by_keyboard_and_seen(

@@ -130,6 +130,32 @@ async def test_enter_on_the_loaded_model_goes_to_the_chat() -> None:
         assert app.services.manager.status is ModelStatus.LOADED
 
 
+async def test_the_footer_says_what_enter_does_to_the_highlighted_row() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "⏎ Load" in screen_text(app))
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await wait_until(pilot, lambda: "⏎ Chat" in screen_text(app) and "⏎ Load" not in screen_text(app))
+        await pilot.press("j")
+        await wait_until(pilot, lambda: "⏎ Load" in screen_text(app) and "⏎ Chat" not in screen_text(app))
+
+
+async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and app.focused is not None)
+        await pilot.press("up")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "quantization")
+        await pilot.press("up")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "dtype")
+        await pilot.press("down")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "quantization")
+
+
 async def test_a_broken_model_says_its_reason_and_is_not_loaded() -> None:
     app = deck()
     async with app.run_test(size=WIDE, notifications=True) as pilot:
@@ -137,6 +163,9 @@ async def test_a_broken_model_says_its_reason_and_is_not_loaded() -> None:
         assert " ! half-a-download" in screen_text(pilot.app)
         await pilot.press("G", "enter")
         await wait_until(pilot, lambda: "model-00002-of-00004" in screen_text(pilot.app))
+        assert isinstance(app.screen, ErrorDialog)  # it stays until it was read
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: app.screen is app.main_screen)
         await pilot.press("l")
         await pilot.pause()
         assert app.screen is app.main_screen

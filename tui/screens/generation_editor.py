@@ -107,7 +107,8 @@ class GenerationEditor(ModalScreen[bool]):
         row = next((node for node in event.widget.ancestors if isinstance(node, SettingRow)), None)
         if row is None:
             return
-        self.query_one(".form--help", Static).update(Content(row.setting.help))
+        limits = "" if row.shows_limits else f" · must be {row.limits}"
+        self.query_one(".form--help", Static).update(Content(f"{row.setting.help}{limits}"))
         row.scroll_visible(animate=False)
 
     @on(SettingRow.Edited)

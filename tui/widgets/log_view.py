@@ -46,7 +46,7 @@ class LogView(Log):
         super().__init__(max_lines=MAX_LINES)
         self._buffer = log
         self._shown = 0
-        self._width = 0
+        self._wrapped_at = 0
         self._timer: Timer | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -57,7 +57,7 @@ class LogView(Log):
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap everything anew where the width has changed."""
-        if self._text_width != self._width:
+        if self._text_width != self._wrapped_at:
             self._shown = 0
             self._show()
 
@@ -69,7 +69,8 @@ class LogView(Log):
     @property
     def _text_width(self) -> int:
         """Cells of a row, the scrollbar left out whether it shows or not."""
-        return self.content_size.width if self.show_vertical_scrollbar else self.content_size.width - 1
+        width = self.scrollable_content_region.width
+        return width if self.show_vertical_scrollbar else width - 1
 
     def _soon(self) -> None:
         if self._timer is None:
@@ -77,8 +78,8 @@ class LogView(Log):
 
     def _show(self) -> None:
         self._timer = None
-        self._width = self._text_width
-        if self._width <= 0:
+        self._wrapped_at = self._text_width
+        if self._wrapped_at <= 0:
             return  # not shown yet; the resize that comes with it shows everything
         if not self._buffer.total:
             if not self.lines:
@@ -95,6 +96,6 @@ class LogView(Log):
                 self.scroll_end(animate=False)
 
     def _rows(self, line: str) -> list[str]:
-        text = GrowingText(self._width)
+        text = GrowingText(self._wrapped_at)
         text.extend(line)
         return text.rows

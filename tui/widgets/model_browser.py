@@ -213,9 +213,17 @@ class ModelBrowser(Vertical):
             self._told_loaded = loaded
             self.refresh_bindings()
 
+    def watch_active_id(self) -> None:
+        """What enter does may have changed."""
+        self._tell_enter()
+
+    def watch_active_status(self) -> None:
+        """What enter does may have changed."""
+        self._tell_enter()
+
     @property
     def _on_loaded(self) -> bool:
-        model = self.highlighted
+        model = self.highlighted if self.is_mounted else None
         return model is not None and self.active_status is ModelStatus.LOADED and model.id == self.active_id
 
     @on(ModelList.Chosen)

@@ -125,6 +125,12 @@ class SettingRow(Vertical):
         return "on or off" if self.setting.kind == "bool" else self.setting.limits
 
     @property
+    def shows_limits(self) -> bool:
+        """Whether all of them can be read in the row, or there are none."""
+        shown = self.query(".row--limits")
+        return not self.limits or (bool(shown) and len(self.limits) <= shown.first().size.width)
+
+    @property
     def text(self) -> str:
         """What the field holds now; the draft follows as soon as the message arrives."""
         return self._field.value if isinstance(self._field, Input) else self._field.text

@@ -34,7 +34,7 @@ class TestList:
 
     def test_the_table_names_what_the_row_is(self, modeldeck: Modeldeck, model_folder: Path) -> None:
         row = next(line for line in modeldeck("ls").out.splitlines() if "tiny-llama" in line)
-        assert row.split() == ["tiny-llama", "64", "bfloat16", "2,048", "203", "B", "folder"]
+        assert row.split() == ["tiny-llama", "64", "bf16", "2,048", "203", "B", "folder"]
 
     def test_quiet_prints_ids_that_show_takes(self, modeldeck: Modeldeck, model_folder: Path) -> None:
         ids = modeldeck("ls", "-q").out.splitlines()

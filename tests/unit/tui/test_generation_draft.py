@@ -22,7 +22,7 @@ def test_shows_own_values_and_where_the_others_come_from(store: GenerationStore)
     assert (draft.text("temperature"), draft.origin("temperature")) == ("0.5", "this model")
     assert (draft.text("top_p"), draft.origin("top_p"), draft.inherited("top_p").value) == ("", "all models", 0.8)
     assert draft.origin("top_k") == "built-in"
-    assert draft.origin("min_p") == "model file"
+    assert draft.origin("min_p") == "model's own"
     assert draft.origin("seed") == "not set"
     assert not draft.changed
 
