@@ -69,6 +69,9 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """The sizes of the network; None where no configuration could be read."""
     weights: tuple[WeightBlock, ...] = ()
     """What the weights are made of, from the headers; empty where that is not known (pickles, broken files)."""
+    load_dtype: str | None = None
+    """The dtype that config.json names, into which everything is loaded unless another one is asked for; may differ
+    from the one in which most weights are stored."""
     active_parameters: int | None = None
     """Of a mixture of experts: those that one token goes through. None for a dense model, or where it is unknown."""
     modality: str = "text"
