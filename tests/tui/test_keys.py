@@ -217,6 +217,25 @@ async def test_ctrl_c_stops_the_reply_and_otherwise_says_how_to_leave(tmp_path: 
         assert app.services.manager.status is ModelStatus.LOADED
 
 
+async def test_an_escape_that_comes_just_after_the_reply_ended_stays_in_the_chat() -> None:
+    """It was meant to stop the reply; in the list the words typed next would be commands."""
+    app = deck("reply one two\nserve")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: isinstance(app.focused, Prompt))
+        await pilot.press(*"hello", "enter")
+        await wait_until(pilot, lambda: app.services.manager.generating or "one two" in screen_text(app))
+        await wait_until(pilot, lambda: not app.services.manager.generating and "stop" in screen_text(app))
+        await pilot.press("escape")
+        assert app.main_screen.pane == "chat"
+        await wait_until(pilot, lambda: "esc Models" in screen_text(app))
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: app.main_screen.pane == "models")
+
+
 async def test_q_leaves_at_once_when_nothing_runs() -> None:
     app = deck()
     async with app.run_test(size=NARROW) as pilot:

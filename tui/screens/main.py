@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.worker import Worker, WorkerState
 
-from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.download_flow import DownloadFlow
 from modeldeck.tui.engine_view import EngineView
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_STOP_SECONDS = 1.0
+"""So long after its end escape is still meant for the reply; it must not lead where letters are commands."""
 _AT_LATEST_SECONDS = 0.5
 """After this time the other panes come even if the first frame has not been seen."""
 
@@ -45,6 +49,7 @@ class MainScreen(PanesScreen):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._complete = False
+        self._reply_ended = -inf
         self._spare_error: BackendError | None = None
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
@@ -132,7 +137,8 @@ class MainScreen(PanesScreen):
             return status is ModelStatus.FAILED
         if action == "cancel":
             manager = self.services.manager
-            return manager.load_running or manager.generating or self.downloads.running
+            just_ended = monotonic() - self._reply_ended < _STOP_SECONDS
+            return manager.load_running or manager.generating or self.downloads.running or just_ended
         if action == "back":
             return self.pane != "models"
         if action == "show_all":
@@ -190,6 +196,9 @@ class MainScreen(PanesScreen):
         """The figure of the whole reply stays."""
         if message.stats is not None and message.stats.tokens_per_second:
             self._show_speed(message.stats.tokens_per_second)
+        if message.stats is None or message.stats.finish_reason is not FinishReason.CANCELLED:
+            self._reply_ended = monotonic()
+            self.set_timer(_STOP_SECONDS, self.refresh_bindings)
         self.refresh_bindings()
 
     def _show_speed(self, tokens_per_second: float) -> None:
