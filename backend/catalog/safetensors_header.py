@@ -46,13 +46,22 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 """The format's dtypes: torch's word for each, and its bits."""
 
 
-class SafetensorsHeader(Struct, frozen=True):
-    """What the header of one file says about all its tensors together."""
+class StoredTensor(Struct, frozen=True, gc=False):
+    """One tensor as its header describes it."""
 
+    name: str
+    dtype: str
+    """In torch's words; the format's own where torch has none."""
+    shape: tuple[int, ...]
     elements: int
-    """The product of every shape, summed; the parameters, where nothing is packed."""
-    bytes_by_dtype: dict[str, int]
-    """Bytes of data for each dtype, in torch's words."""
+    """The product of the shape."""
+    stored_bytes: int
+
+
+class SafetensorsHeader(Struct, frozen=True):
+    """What the header of one file says about its tensors."""
+
+    tensors: tuple[StoredTensor, ...]
     file_bytes: int
 
 
@@ -98,9 +107,9 @@ def _tensors(text: bytes) -> dict[str, _Tensor]:
 
 
 def _summary(name: str, tensors: dict[str, _Tensor], size: int, data: int) -> SafetensorsHeader:
-    elements, end = 0, 0
-    by_dtype: dict[str, int] = {}
-    for tensor in tensors.values():
+    found: list[StoredTensor] = []
+    end = 0
+    for label, tensor in tensors.items():
         count = 1
         for length in tensor.shape:
             if length < 0:
@@ -113,9 +122,8 @@ def _summary(name: str, tensors: dict[str, _Tensor], size: int, data: int) -> Sa
         if not 0 <= begin <= stop or (known is not None and (count * known[1] + 7) // 8 != stop - begin):
             raise ValueError("offsets that do not fit the shape")
         word = known[0] if known else tensor.dtype
-        by_dtype[word] = by_dtype.get(word, 0) + stop - begin
-        elements += count
+        found.append(StoredTensor(label, word, tensor.shape, count, stop - begin))
         end = max(end, stop)
     if end > data:
         raise Unreadable(f"{name} is cut off: {end - data:,} bytes are missing")
-    return SafetensorsHeader(elements, by_dtype, size)
+    return SafetensorsHeader(tuple(found), size)

@@ -1,0 +1,185 @@
+"""What the weights of a checkpoint become in memory, told from the names and shapes in its headers.
+
+A block is what ``device_map="auto"`` moves as one: the embeddings, each layer, the head. In each, the weights are told
+apart by what transformers 5.23 does with them: ``integrations/bitsandbytes.py`` replaces ``nn.Linear`` and ``Conv1D``,
+but not the output head, tied weights, subclasses of ``nn.Linear`` or plain parameters (routers), and not experts, which
+``conversion_mapping.py`` merges into parameters of three dimensions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from modeldeck.backend.catalog.packed import is_packed, parameters_of
+from modeldeck.backend.catalog.safetensors_header import StoredTensor
+from modeldeck.backend.model_shape import ModelShape, WeightBlock
+
+_LAYER = re.compile(r"^(.*?(?:^|\.)(?:layers|layer|h|blocks|block|transformer_blocks))\.(\d+)\.")
+_EXPERT = re.compile(r"\.experts\.\d+\.")
+_NOT_LOADED = re.compile(r"\.rotary_emb\.inv_freq$|\.masked_bias$|\.attn\.bias$|\.attention\.bias$|position_ids$")
+"""Buffers that old versions stored; transformers makes them itself."""
+_EMBEDDING = re.compile(r"(^|_)(emb|embd|embed|embeds|embedding|embeddings|wte|wpe)(_|$)|relative_attention_bias")
+_HEADS = frozenset({"lm_head", "embed_out", "output", "output_layer", "head", "score"})
+_ROUTERS = frozenset({"gate", "router", "wg"})
+_CONV1D = frozenset({"gpt2", "openai-gpt"})
+"""Architectures whose projections are transposed (``Conv1D``): outputs are their second dimension."""
+_OWN_LINEAR = frozenset({"falcon"})
+"""Architectures whose projections are a subclass of ``nn.Linear``, which nobody replaces."""
+_BUFFERS = ("e_score_correction_bias",)
+"""Stored and loaded, but no parameters."""
+_OTHER_TOWERS = ("vision", "visual", "audio", "speech", "encoder")
+
+
+class _Role(Struct, frozen=True, gc=False):
+    """What the name of a tensor alone says."""
+
+    block: str
+    """The name of the block, its layer's number left out."""
+    linear: bool
+    router: bool
+    expert: bool
+    head: bool
+    skipped: bool
+
+
+def weight_blocks(
+    tensors: Mapping[str, StoredTensor],
+    architecture: str | None = None,
+    shape: ModelShape | None = None,
+    unpacked: bool = False,
+) -> tuple[WeightBlock, ...]:
+    """The blocks in the order in which the network has them: embeddings, layers, what follows, the head.
+
+    ``unpacked`` says that the loader turns packed weights into bfloat16, as it does with mxfp4.
+    """
+    shape = shape or ModelShape()
+    groups: dict[tuple[str, int], list[tuple[StoredTensor, _Role]]] = {}
+    for tensor in tensors.values():
+        layer = _layer_of(tensor.name)
+        role = _role(_without_numbers(tensor.name))
+        if not role.skipped and not _is_left_out(tensor, role, layer, shape):
+            groups.setdefault((role.block, layer), []).append((tensor, role))
+    blocks = [
+        (key, _block(key, members, tensors, architecture, unpacked))
+        for key, members in sorted(groups.items(), key=_order)
+    ]
+    return tuple(_collapsed(block for _, block in blocks))
+
+
+def count_parameters(tensors: Mapping[str, StoredTensor], shape: ModelShape | None, bits: int | None = None) -> int:
+    """Every parameter of the network once: packed ones unpacked, a tied head and buffers left out."""
+    tied = shape is not None and shape.tied_embeddings
+    return sum(
+        parameters_of(tensor, tensors, bits)
+        for tensor in tensors.values()
+        if not (_NOT_LOADED.search(tensor.name) or tensor.name.endswith(_BUFFERS))
+        and not (tied and _role(_without_numbers(tensor.name)).head)
+    )
+
+
+def _layer_of(name: str) -> int:
+    """The number of its layer, -1 outside of them."""
+    found = _LAYER.match(name)
+    return int(found[2]) if found else -1
+
+
+_NUMBER = re.compile(r"\.\d+(?=\.)")
+
+
+def _without_numbers(name: str) -> str:
+    """One name for the same tensor of every layer and every expert, so that each is looked at once."""
+    return _NUMBER.sub(".0", name)
+
+
+@lru_cache(4096)
+def _role(name: str) -> _Role:
+    layer = _LAYER.match(name)
+    parts = name.split(".")
+    module = parts[-2] if len(parts) > 1 else ""
+    head = layer is None and module in _HEADS and not any(tower in name for tower in _OTHER_TOWERS)
+    embedding = _EMBEDDING.search(module) is not None
+    expert = _EXPERT.search(name) is not None
+    return _Role(
+        block=f"{layer[1]}.0" if layer else ".".join(parts[:-1]) or name,
+        linear=parts[-1] == "weight" and not (head or embedding or expert),
+        router=module in _ROUTERS,
+        expert=expert,
+        head=head,
+        skipped=_NOT_LOADED.search(name) is not None,
+    )
+
+
+def _is_left_out(tensor: StoredTensor, role: _Role, layer: int, shape: ModelShape) -> bool:
+    """What transformers does not load: a tied head, and layers beyond the last one (multi-token prediction)."""
+    if role.head and shape.tied_embeddings:
+        return True
+    text = not any(tower in role.block for tower in _OTHER_TOWERS)
+    return text and shape.layers is not None and layer >= shape.layers
+
+
+def _order(item: tuple[tuple[str, int], list[tuple[StoredTensor, _Role]]]) -> tuple[int, str, int]:
+    (name, layer), members = item
+    if layer >= 0:
+        return 1, name, layer
+    if any(role.head for _, role in members):
+        return 3, name, 0
+    return (0 if _EMBEDDING.search(name.rsplit(".", 1)[-1]) else 2), name, 0
+
+
+def _block(
+    key: tuple[str, int],
+    members: list[tuple[StoredTensor, _Role]],
+    beside: Mapping[str, StoredTensor],
+    architecture: str | None,
+    unpacked: bool,
+) -> WeightBlock:
+    name, layer = key
+    replaced = architecture not in _OWN_LINEAR
+    has_experts = any(role.expert or ".experts." in tensor.name for tensor, role in members)
+    linear = rows = other = fixed = fused = largest = stored = 0
+    for tensor, role in members:
+        stored += tensor.stored_bytes
+        if is_packed(tensor, beside):
+            if not unpacked:
+                fixed += tensor.stored_bytes
+                continue
+            elements = parameters_of(tensor, beside)
+            other += elements
+        elif replaced and role.linear and len(tensor.shape) == 2 and not (role.router and has_experts):
+            elements = tensor.elements
+            linear += elements
+            rows += tensor.shape[1 if architecture in _CONV1D else 0]
+        else:
+            elements = tensor.elements
+            other += elements
+            fused += elements if role.expert else 0
+        largest = max(largest, elements)
+    return WeightBlock(
+        name=f"{name.removesuffix('.0')}.{layer}" if layer >= 0 else name,
+        linear_elements=linear,
+        linear_rows=rows,
+        other_elements=other,
+        fixed_bytes=fixed,
+        fused_elements=fused,
+        largest_elements=largest,
+        stored_bytes=stored,
+    )
+
+
+def _collapsed(blocks: Iterable[WeightBlock]) -> Iterable[WeightBlock]:
+    """Neighbours that weigh the same become one block with a count."""
+    run: WeightBlock | None = None
+    for block in blocks:
+        if run is not None and replace(run, name="", count=1) == replace(block, name=""):
+            run = replace(run, count=run.count + 1)
+            continue
+        if run is not None:
+            yield run
+        run = block
+    if run is not None:
+        yield run
