@@ -31,6 +31,16 @@ class Cgroups:
         found = [limit for limit in self._memory_limits() if limit.limit_bytes < _UNLIMITED]
         return min(found, key=lambda limit: limit.limit_bytes, default=None)
 
+    def swap(self) -> MemoryLimit | None:
+        """The tightest limit of the swap, or None where there is none (version 1 limits RAM and swap together)."""
+        limits = ((_number(group / "memory.swap.max"), group) for group in self._groups(""))
+        found = [
+            MemoryLimit(limit, _number(group / "memory.swap.current") or 0)
+            for limit, group in limits
+            if limit is not None and 0 <= limit < _UNLIMITED
+        ]
+        return min(found, key=lambda limit: limit.limit_bytes, default=None)
+
     def cores(self) -> float | None:
         """How many cores the tightest quota allows, or None where there is none."""
         return min(self._quotas(), default=None)

@@ -1,20 +1,25 @@
-"""The NVIDIA devices that this process may use, through NVML, whose every call may fail."""
+"""NVIDIA's devices through NVML, whose every call may fail with an error of its own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
-from msgspec import Struct
-
+from modeldeck.backend.gpu_driver import DriverError, Gpu, GpuProcess, figure
 from modeldeck.backend.text import clean_name
+from modeldeck.backend.visible_devices import visible_handles
 
-_LIBRARY_NOT_FOUND = 12
-_NO_SUCH_VERSION = (3, 13, 25)
-"""NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH: a driver that is older than the call."""
+_NOT_SUPPORTED, _LIBRARY_NOT_FOUND, _FUNCTION_NOT_FOUND = 3, 12, 13
+_FINAL = frozenset({15, 16})
+"""GPU_IS_LOST and RESET_REQUIRED."""
+_NO_SUCH_VERSION = frozenset({_NOT_SUPPORTED, _FUNCTION_NOT_FOUND, 25})
+"""With ARGUMENT_VERSION_MISMATCH: a driver that is older than the call."""
 _MEMORY_V2 = 0x02000028
 """``nvmlMemory_v2``: its used bytes leave out what the driver keeps for itself."""
+_TEMPERATURE_OF_THE_GPU = 0
+_MIG_ENABLED = 1
 _PLAIN = {
     4: "no permission",
     9: "driver not loaded",
@@ -25,58 +30,47 @@ _PLAIN = {
 }
 
 
-class NvmlError(Exception):
+class NvmlError(DriverError):
     """A call that failed; ``code`` is NVML's own number."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+        reason = _PLAIN.get(code, message.strip(". ").lower())
+        super().__init__("NVML", reason, code, absent=code == _LIBRARY_NOT_FOUND, final=code in _FINAL)
 
 
-class Gpu(Struct, frozen=True):
-    """One device and its memory now."""
-
-    name: str
-    used_bytes: int
-    total_bytes: int
-    utilization: int | None
-    """Percent of the time that it was busy, or None where it does not say."""
-
-
-class NvmlDriver(Protocol):
-    """The calls that are needed, so that tests may hand in a driver that fails. Every one may raise NvmlError."""
-
-    def init(self) -> None:
-        """Open the library; may be called again after a failure."""
-
-    def count(self) -> int:
-        """How many devices there are."""
-
-    def by_index(self, index: int) -> Any:
-        """The handle of a device, in the order of the bus."""
-
-    def by_uuid(self, uuid: str) -> Any:
-        """The handle of a device or of a MIG instance, by its whole UUID."""
-
-    def uuid(self, handle: Any) -> str:
-        """``GPU-`` and 36 characters."""
-
-    def read(self, handle: Any) -> Gpu:
-        """Its memory and how busy it is now."""
-
-
-class Pynvml:
+def import_pynvml() -> Any:
     """``nvidia-ml-py``, imported when it is first needed."""
+    import pynvml
 
-    def __init__(self) -> None:
+    return pynvml
+
+
+class Nvml:
+    """A GpuDriver on ``nvidia-ml-py``; ``load`` gives its module."""
+
+    def __init__(self, load: Callable[[], Any] = import_pynvml) -> None:
+        self._load = load
         self._ml: Any = None
+        self._is_open = False
 
-    def init(self) -> None:
-        """Load the library."""
-        import pynvml
-
-        self._ml = pynvml
+    def open(self) -> None:
+        """Start NVML anew: a GPU that was reset is seen only by an NVML that was shut down in between."""
+        self._ml = self._load()
+        if self._is_open:
+            self._is_open = False
+            with suppress(DriverError):
+                self._call("nvmlShutdown")
         self._call("nvmlInit")
+        self._is_open = True
+
+    def version(self) -> str:
+        """Of the kernel's driver."""
+        return f"NVIDIA {_string(self._call('nvmlSystemGetDriverVersion'))}"
+
+    def handles(self, environ: Mapping[str, str]) -> list[Any]:
+        """As CUDA sees them: of a GPU that is cut into MIG instances, the first of these."""
+        found = visible_handles(self, environ.get("CUDA_VISIBLE_DEVICES"))
+        return [self._first_instance(handle) or handle for handle in found]
 
     def count(self) -> int:
         """How many devices there are."""
@@ -95,81 +89,97 @@ class Pynvml:
         return _string(self._call("nvmlDeviceGetUUID", handle))
 
     def read(self, handle: Any) -> Gpu:
-        """Memory first; a device that does not tell how busy it is is still shown."""
+        """Memory first, which alone must be told; everything else is None where it cannot be read."""
         memory = self._memory(handle)
-        try:
-            utilization = int(self._call("nvmlDeviceGetUtilizationRates", handle).gpu)
-        except NvmlError:
-            utilization = None
-        name = _string(self._call("nvmlDeviceGetName", handle))
-        return Gpu(name, int(memory.used), int(memory.total), utilization)
+        board = self._board(handle)
+        busy = figure(lambda: self._call("nvmlDeviceGetUtilizationRates", handle))
+        return Gpu(
+            name=figure(lambda: _string(self._call("nvmlDeviceGetName", handle))) or "",
+            used_bytes=None if memory is None else int(memory.used),
+            total_bytes=None if memory is None else int(memory.total),
+            utilization=None if busy is None else int(busy.gpu),
+            temperature=self._temperature(board),
+            power_watts=self._watts("nvmlDeviceGetPowerUsage", board),
+            power_limit_watts=self._watts("nvmlDeviceGetEnforcedPowerLimit", board),
+            processes=self._processes(handle),
+            uuid=figure(lambda: self.uuid(handle)) or "",
+        )
 
     def _memory(self, handle: Any) -> Any:
+        """Used and total; None where the device says that it has no memory of its own (it shares the RAM)."""
         try:
             return self._call("nvmlDeviceGetMemoryInfo", handle, _MEMORY_V2)
         except NvmlError as error:
             if error.code not in _NO_SUCH_VERSION:
                 raise
+        try:
             return self._call("nvmlDeviceGetMemoryInfo", handle)
+        except NvmlError as error:
+            if error.code != _NOT_SUPPORTED:
+                raise
+            return None
+
+    def _temperature(self, board: Any) -> int | None:
+        for name in ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"):  # a driver has one or the other
+            degrees = figure(lambda name=name: int(self._call(name, board, _TEMPERATURE_OF_THE_GPU)))
+            if degrees is not None:
+                return degrees
+        return None
+
+    def _watts(self, name: str, board: Any) -> float | None:
+        return figure(lambda: int(self._call(name, board)) / 1000)
+
+    def _processes(self, handle: Any) -> tuple[GpuProcess, ...]:
+        """Those that compute and those that draw, each once: one that does both stands in both lists with one sum."""
+        found: dict[int, int | None] = {}
+        for kind in ("Compute", "Graphics"):
+            for process in self._process_list(kind, handle):
+                pid, used = int(process.pid), process.usedGpuMemory
+                before = found.get(pid)
+                found[pid] = before if used is None else max(int(used), before or 0)
+        return tuple(GpuProcess(pid, used) for pid, used in found.items())
+
+    def _process_list(self, kind: str, handle: Any) -> list[Any]:
+        for version in ("v3", "v2"):  # the call without a version raises what is no NVMLError where v3 is missing
+            listed = figure(lambda name=f"nvmlDeviceGet{kind}RunningProcesses_{version}": self._call(name, handle))
+            if listed is not None:
+                return list(listed)
+        return []
+
+    def _board(self, handle: Any) -> Any:
+        """What temperature and power belong to: of a MIG instance, the GPU that it is a part of."""
+        if not figure(lambda: self._call("nvmlDeviceIsMigDeviceHandle", handle)):
+            return handle
+        return figure(lambda: self._call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)) or handle
+
+    def _first_instance(self, handle: Any) -> Any | None:
+        mode = figure(lambda: self._call("nvmlDeviceGetMigMode", handle))
+        if not mode or mode[0] != _MIG_ENABLED:
+            return None
+        most = figure(lambda: int(self._call("nvmlDeviceGetMaxMigDeviceCount", handle))) or 0
+        places = (figure(lambda i=i: self._call("nvmlDeviceGetMigDeviceHandleByIndex", handle, i)) for i in range(most))
+        return next((instance for instance in places if instance is not None), None)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         try:
             return getattr(self._ml, name)(*arguments)
         except self._ml.NVMLError as error:
             raise NvmlError(int(error.value), str(error)) from error
+        except (AttributeError, UnicodeError) as error:  # an older or newer library than was expected
+            raise NvmlError(_FUNCTION_NOT_FOUND, f"{name} {type(error).__name__}") from error
 
 
-def plain_problem(error: NvmlError) -> str:
-    """``NVML: driver mismatch (18)``; empty where there is no NVIDIA driver at all, which is no fault."""
-    if error.code == _LIBRARY_NOT_FOUND:
-        return ""
-    return f"NVML: {_PLAIN.get(error.code, clean_name(str(error), 80).lower())} ({error.code})"
-
-
-def visible_handles(driver: NvmlDriver, environ: Mapping[str, str]) -> list[Any]:
-    """The devices in the order of ``cuda:0``, ``cuda:1`` ..., as ``CUDA_VISIBLE_DEVICES`` leaves them.
-
-    CUDA stops at the first entry that it does not know, and so does this. NVML counts in the order of the bus, so
-    the engine sets ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` for both to mean the same device. Raises NvmlError.
-    """
-    count = driver.count()
-    wanted = environ.get("CUDA_VISIBLE_DEVICES")
-    if wanted is None:
-        return [driver.by_index(index) for index in range(count)]
-    handles: list[Any] = []
-    chosen: set[str] = set()
-    for entry in (entry.strip() for entry in wanted.split(",")):
-        if entry in chosen:
-            return []  # CUDA sees no device at all when one is named twice
-        chosen.add(entry)
-        handle = _handle(driver, entry, count)
-        if handle is None:
-            break
-        handles.append(handle)
-    return handles
-
-
-def _handle(driver: NvmlDriver, entry: str, count: int) -> Any | None:
-    if entry.isdecimal():
-        return driver.by_index(int(entry)) if int(entry) < count else None
-    if entry.startswith("MIG-"):
-        try:
-            return driver.by_uuid(entry)
-        except NvmlError:
-            return None
-    if not entry.startswith("GPU-"):
-        return None
-    handles = [driver.by_index(index) for index in range(count)]
-    return next((handle for handle in handles if driver.uuid(handle).startswith(entry)), None)
-
-
-def short_label(name: str, total_bytes: int) -> str:
-    """``NVIDIA H100 80GB HBM3`` becomes ``H100 80 GB``."""
+def short_label(name: str, total_bytes: int | None) -> str:
+    """``NVIDIA H100 80GB HBM3`` becomes ``H100 80 GB``; of a MIG instance, what it is called."""
     plain = re.sub(r"\b(NVIDIA|GeForce|Tesla|Quadro)\b", "", clean_name(name, 80))
+    plain, _, instance = plain.partition(" MIG ")
     told = re.search(r"[\s-](\d+)\s?GB\b", plain)
-    model = plain[: told.start()] if told else plain
-    gigabytes = told[1] if told else round(total_bytes / 2**30)
-    return f"{' '.join(model.split()) or 'GPU'} {gigabytes} GB"
+    model = " ".join((plain[: told.start()] if told else plain).split()) or "GPU"
+    if instance:
+        return f"{model} MIG {instance.strip()}"
+    if told is None and total_bytes is None:
+        return model
+    return f"{model} {told[1] if told else round((total_bytes or 0) / 2**30)} GB"
 
 
 def _string(value: object) -> str:
