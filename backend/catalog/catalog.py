@@ -12,6 +12,7 @@ from modeldeck.backend.catalog.files import ModelFolder, is_within, list_folder,
 from modeldeck.backend.catalog.finding import ModelNotFound, choose, is_typed_path
 from modeldeck.backend.catalog.folders import FolderScan, folder_identity, gguf_identity, is_gguf_name, named_below
 from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_hub_cache, scan_repo
+from modeldeck.backend.catalog.reader import Reader
 from modeldeck.backend.catalog.reading import read_folder, read_gguf, unreadable_row
 from modeldeck.backend.catalog.starter import IDENTITY as STARTER
 from modeldeck.backend.catalog.starter import find_starter, scan_starter
@@ -28,16 +29,19 @@ def _never() -> bool:
 class Catalog:
     """The models in the user's folders, in the Hugging Face cache, and the starter. Blocking: call it in a thread."""
 
-    def __init__(self, folders: Sequence[Path], hub_cache: Path, starter: bool = True) -> None:
+    def __init__(
+        self, folders: Sequence[Path], hub_cache: Path, starter: bool = True, reader: Reader | None = None
+    ) -> None:
         self._folders = tuple(folder.expanduser().absolute() for folder in folders)
         self._hub_cache = hub_cache.expanduser().absolute()
         self._starter = starter
+        self._reader = Reader() if reader is None else reader
 
     def scan(self, cancelled: Callable[[], bool] = _never) -> Iterator[ModelInfo]:
         """Every model as it is found, each once. Never raises for what is on the disk."""
         paths: set[str] = set()
         ids: set[str] = set()  # a second cache may hold the same revision of the same model
-        for row in self._rows(cancelled):
+        for row in self._rows():
             if cancelled():
                 return
             if row.path not in paths and row.id not in ids:
@@ -45,13 +49,13 @@ class Catalog:
                 ids.add(row.id)
                 yield row
 
-    def _rows(self, cancelled: Callable[[], bool]) -> Iterator[ModelInfo]:
+    def _rows(self) -> Iterator[ModelInfo]:
         if self._starter:
-            yield from scan_starter()
-        walk = FolderScan(cancelled)
+            yield from scan_starter(self._reader)
+        walk = FolderScan(self._reader)
         for folder in self._folders:
             yield from walk.scan(str(folder))
-        yield from scan_hub_cache(str(self._hub_cache), cancelled)
+        yield from scan_hub_cache(str(self._hub_cache), self._reader)
 
     def looked_in(self) -> tuple[str, ...]:
         """The places that ``scan`` looks in and what is wrong with them: ``~/models (not there)``."""
@@ -83,9 +87,9 @@ class Catalog:
         starter = find_starter() if self._starter else None
         listed: Iterator[ModelInfo] = iter(())
         if is_within(real, (os.path.realpath(self._hub_cache),)):
-            listed = scan_hub_cache(str(self._hub_cache), _never)
+            listed = scan_hub_cache(str(self._hub_cache), self._reader)
         elif starter is not None and is_within(real, (starter,)):
-            listed = scan_starter()
+            listed = scan_starter(self._reader)
         for row in listed:
             if is_within(row.path, (real,)):
                 return row
@@ -124,7 +128,7 @@ def _folder_row(folder: ModelFolder, source: ModelSource) -> ModelInfo:
     snapshot = folder.path.split("/")
     if source is ModelSource.HUB_CACHE and len(snapshot) > 3 and snapshot[-2] == "snapshots":
         cache = "/".join(snapshot[:-3])
-        for row in scan_repo(cache, snapshot[-3], _never):
+        for row in scan_repo(cache, snapshot[-3], Reader()):
             if row.path == folder.path:
                 return row
     ggufs = [name for name in folder.names if is_gguf_name(name)]

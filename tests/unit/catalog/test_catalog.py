@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modeldeck.backend.catalog.catalog import Catalog, ModelNotFound, read_model
+from modeldeck.backend.catalog.reader import Reader
 from modeldeck.backend.catalog.starter import scan_starter
 from modeldeck.backend.models import ModelFormat, ModelSource
 from tests.unit.catalog.trees import COMMIT, gguf_file, hub_model, hub_repo, model_folder
@@ -145,13 +146,13 @@ def test_the_starter_is_the_first_row(home: Path) -> None:
 
 @needs_starter
 def test_the_starter_in_a_model_folder_is_not_listed_twice(home: Path) -> None:
-    (starter,) = scan_starter()
+    (starter,) = scan_starter(Reader())
     rows = list(Catalog([Path(starter.path).parent], home / "hub").scan())
     assert [row.id for row in rows] == ["starter"]
 
 
 def test_no_starter_is_no_row() -> None:
-    assert list(scan_starter("no_such_package_at_all")) == []
+    assert list(scan_starter(Reader(), "no_such_package_at_all")) == []
 
 
 def test_the_catalog_needs_no_heavy_library(home: Path) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from modeldeck.backend.catalog.catalog import Catalog, read_model
-from modeldeck.backend.catalog.files import list_folder
+from modeldeck.backend.catalog.reader import Reader
 from modeldeck.backend.models import ModelInfo, ModelSource
 from tests.unit.catalog.trees import COMMIT, gguf_bytes, hub_model, hub_repo
 
@@ -86,18 +87,17 @@ def test_a_repository_without_config_says_so(cache: Path) -> None:
     assert "no config.json" in row.problems[0]
 
 
-def test_an_unreadable_repository_is_a_row_and_the_others_stay(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_repository_is_a_row_and_the_others_stay(cache: Path) -> None:
     hub_repo(cache, "org/a", hub_model())
     hub_repo(cache, "org/b", hub_model())
-    real = list_folder
 
-    def refuse(path: str) -> object:
-        if "models--org--a" in path:
-            raise PermissionError(13, "Permission denied", path)
-        return real(path)
+    class Refused(Reader):
+        def list(self, path: str) -> list[os.DirEntry[str]]:
+            if "models--org--a" in path:
+                raise PermissionError(13, "Permission denied", path)
+            return super().list(path)
 
-    monkeypatch.setattr("modeldeck.backend.catalog.hub_cache.list_folder", refuse)
-    assert {row.name: row.problems for row in scan(cache)} == {
+    assert {row.name: row.problems for row in Catalog([], cache, starter=False, reader=Refused()).scan()} == {
         "org/a": ("It cannot be read: permission denied.",),
         "org/b": (),
     }
