@@ -111,8 +111,13 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         if settings.theme in self.available_themes:
             self.theme = settings.theme
         self.set_keymap(settings.keys)
+        self.app_resume_signal.subscribe(self, self._draw_all)
         if not self.is_headless:
             self._terminal.start()
+
+    def _draw_all(self, _app: App[object]) -> None:
+        """After a suspend the terminal is empty, and Textual would only draw what has changed."""
+        self.refresh(layout=True)
 
     async def on_unmount(self) -> None:
         """No engine outlives the screen."""

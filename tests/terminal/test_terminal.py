@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.fakes.engine_python import use_scripted_engine
@@ -48,6 +49,21 @@ def _assert_restored(opened: Terminal) -> None:
 
 @pytest.mark.usefixtures("engine")
 class TestOpeningAndLeaving:
+    def test_f17_a_suspended_app_is_drawn_whole_when_it_comes_back(self) -> None:
+        with terminal() as opened:
+            opened.wait_for("NOT LOADED")
+            opened.wait_for("tiny-llama")
+            opened.press("tab", "ctrl+z")  # in the prompt too, where it is no undo
+            opened.wait_for(lambda: psutil.Process(opened.process.pid).status() == psutil.STATUS_STOPPED)
+            assert opened.modes_now == opened.modes_before
+            shown = len(opened.written)
+            opened.process.send_signal(signal.SIGCONT)
+            opened.wait_for(lambda: b"Ask the model" in opened.written[shown:])
+            opened.wait_for(lambda: b"Palette" in opened.written[shown:])
+            opened.press("ctrl+q")
+            assert opened.ended() == 0
+            _assert_restored(opened)
+
     @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (160, 45)])
     def test_it_opens_with_the_models_and_ctrl_q_leaves_all_as_it_was(self, columns: int, rows: int) -> None:
         with terminal(columns=columns, rows=rows) as opened:
