@@ -55,6 +55,7 @@ class TestOpeningAndLeaving:
             opened.wait_for("tiny-llama")
             opened.press("tab", "ctrl+z")  # in the prompt too, where it is no undo
             opened.wait_for(lambda: psutil.Process(opened.process.pid).status() == psutil.STATUS_STOPPED)
+            opened.wait_for(lambda: b"\x1b[?1049l" in opened.written)  # its last words are read
             assert opened.modes_now == opened.modes_before
             shown = len(opened.written)
             opened.process.send_signal(signal.SIGCONT)
