@@ -27,9 +27,11 @@ class ModelShape(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The output head is the embedding table (``tie_word_embeddings``, by the architecture's own default)."""
     layer_types: dict[str, int] = {}
     """How many layers of each kind, in transformers' words (``full_attention``, ``sliding_attention``,
-    ``linear_attention``, ``mamba``); empty where all of them are full attention or nothing is known."""
+    ``chunked_attention``, ``linear_attention`` for every constant state but ``conv``, ``hybrid`` for attention and state
+    in one, ``dummy`` for a layer that caches nothing: MoE alone, or keys and values of another layer); empty where all
+    of them are full attention or nothing is known."""
     sliding_window: int | None = None
-    """Tokens that a sliding layer looks back."""
+    """Tokens that a sliding or chunked layer looks back."""
     kv_lora_rank: int | None = None
     """MLA: the rank of the latent that is cached instead of keys and values."""
     q_lora_rank: int | None = None
@@ -47,6 +49,19 @@ class ModelShape(Struct, frozen=True, kw_only=True, omit_defaults=True):
     state_elements: int | None = None
     """What one layer of constant state keeps for one sequence, in elements, whatever the context; None where there is
     no such layer or its kind is not known."""
+
+
+class AdapterShape(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an adapter changes in its base model, from adapter_config.json."""
+
+    kind: str = "LORA"
+    """``peft_type``; untrusted text, cleaned."""
+    rank: int | None = None
+    """``r``."""
+    alpha: float | None = None
+    """``lora_alpha``: the change is multiplied with alpha / rank."""
+    targets: tuple[str, ...] = ()
+    """The modules that it changes (``q_proj``, ``all-linear``); untrusted text, cleaned."""
 
 
 class WeightBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from modeldeck.backend.model_shape import ModelShape, WeightBlock
+from modeldeck.backend.model_shape import AdapterShape, ModelShape, WeightBlock
 
 
 class ModelFormat(StrEnum):
@@ -62,7 +62,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """All weight files together."""
     has_chat_template: bool = False
     needs_remote_code: bool = False
-    """config.json names code of the model's own (``auto_map``)."""
+    """config.json or tokenizer_config.json names code of the model's own (``auto_map``)."""
     architecture_class: str | None = None
     """The first of ``architectures`` in config.json (``LlamaForCausalLM``)."""
     shape: ModelShape | None = None
@@ -87,6 +87,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """The branches and tags that stand for this commit here (``main``)."""
     base_model: str | None = None
     """Of an adapter: the name or path of the model it belongs to, as its configuration says it; untrusted text."""
+    adapter: AdapterShape | None = None
+    """Of an adapter: what it changes."""
     file_count: int = 0
     """Files that belong to the model, weights and all others."""
     disk_bytes: int = 0
