@@ -22,10 +22,12 @@ _AREA_OF = {
     "generation": "Settings",
     "details": "Details",
     "log": "Log",
+    "devices": "Devices",
 }
 """The first part of a binding's id says where it belongs; the rest holds everywhere."""
 AREAS = (*dict.fromkeys(_AREA_OF.values()), "Everywhere")
 """The headings in the order of the help."""
+_SCROLLING = frozenset({"down", "up", "first", "last"})
 MOVEMENT = frozenset({"list", "log", "pane", "filter", "prompt"})
 """Areas whose keys only move or type, so that they are of no use as commands."""
 
@@ -49,8 +51,8 @@ class Action:
     @property
     def is_command(self) -> bool:
         """Whether it makes sense without its key."""
-        movement = {"details.down", "details.up", "details.first", "details.last"}
-        return self.id.split(".")[0] not in MOVEMENT and self.id not in movement
+        area, _, deed = self.id.partition(".")
+        return area not in MOVEMENT and not (area in {"details", "devices"} and deed in _SCROLLING)
 
 
 def area_of(action_id: str) -> str:

@@ -121,6 +121,7 @@ class ModeldeckApp(App[int], inherit_bindings=False):
 
     async def on_unmount(self) -> None:
         """No engine outlives the screen."""
+        self.services.memory.stop()
         try:
             await self.services.manager.close()
         finally:

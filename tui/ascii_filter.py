@@ -32,11 +32,15 @@ def _block(code: int) -> str:
     return "#"
 
 
+_RISING = "_.:-=+##"
+"""For ``▁`` to ``█``, so that a sparkline keeps its heights."""
 DRAWN: dict[int, str] = {
     **{code: _box(code) for code in range(0x2500, 0x2580)},
     **{code: _block(code) for code in range(0x2580, 0x25A0)},
+    **{0x2581 + height: plain for height, plain in enumerate(_RISING)},
     **{ord(drawn): plain for drawn, plain in zip("●○◐✗✓…·•▲▼▶◀▸▾↑↓←→⏎╸╺", "*o~xv~-*^v><>v^v<>~--", strict=True)},
     ord("\N{NO-BREAK SPACE}"): " ",
+    ord("\N{DEGREE SIGN}"): " ",
 }
 """What is drawn, and what stands in for it; each takes one cell."""
 

@@ -14,6 +14,7 @@ DECK_KEYS: tuple[BindingType, ...] = (
     Binding("c", "screen.configure", "Config", id="generation.edit", tooltip="Edit the generation settings"),
     Binding("a", "screen.add", "Add", show=False, id="model.add", tooltip="Add a model by its path or its Hub id"),
     Binding("e", "screen.error", "Error", id="engine.error", tooltip="Show the last error with what stands behind it"),
+    Binding("m", "screen.show_pane('devices')", "Devices", show=False, id="devices.show", tooltip="Show the devices"),
     Binding("question_mark", "app.help", "Help", id="app.help", tooltip="Show all keys"),
     Binding("colon", "app.command_palette", "Commands", show=False, id="app.commands", tooltip="Search all commands"),
     Binding("q", "app.quit", "Quit", show=False, id="app.leave", tooltip="Leave modeldeck; the engine ends too"),

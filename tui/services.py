@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modeldeck.config.settings import Settings
     from modeldeck.config.store import ConfigProblem, GenerationStore
     from modeldeck.tui.log_buffer import EngineLogBuffer
+    from modeldeck.tui.memory_feed import MemoryFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Services:
     """The prepared copies of GGUF models."""
     remembered: RememberedLoads
     """How models were loaded last."""
+    memory: MemoryFeed
+    """The devices and the RAM, second by second; the screen starts it."""
     remembered_list: RememberedList
     """Favourites, recents and the order of the list."""
 
@@ -58,6 +61,7 @@ def build_services(
     from modeldeck.config.settings import model_folders
     from modeldeck.config.store import GenerationStore, load_settings
     from modeldeck.tui.log_buffer import EngineLogBuffer
+    from modeldeck.tui.memory_feed import MemoryFeed
 
     settings, problems = load_settings(paths.config_file)
     generation = GenerationStore(paths.generation_file)
@@ -79,5 +83,6 @@ def build_services(
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),
         remembered=RememberedLoads(paths.remembered_loads),
+        memory=MemoryFeed(lambda: manager.model_pids),
         remembered_list=RememberedList(paths.remembered_list),
     )

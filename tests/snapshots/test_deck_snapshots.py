@@ -12,9 +12,9 @@ from textual.widgets import TextArea
 
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import ModelStatus
+from modeldeck.tui import memory_feed
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
-from modeldeck.tui.widgets import status_bar
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import NARROW, WIDE, FakeCatalog, deck, deck_of, opened, until_status
 
@@ -36,7 +36,7 @@ class FakeMonitor:
 @pytest.fixture(autouse=True)
 def _same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box-3")
-    monkeypatch.setattr(status_bar, "_open_monitor", FakeMonitor)
+    monkeypatch.setattr(memory_feed, "open_monitor", FakeMonitor)
 
 
 async def ready(pilot: Pilot[Any], rows: int = 4) -> None:

@@ -14,6 +14,7 @@ from modeldeck.backend.pipeline_manager import EngineStarter
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings
 from modeldeck.tui.app import ModeldeckApp
+from modeldeck.tui.memory_feed import MemoryFeed, MemoryReader
 from modeldeck.tui.services import Services, build_services
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import wait_until
@@ -88,6 +89,7 @@ def services(
     settings: Settings | None = None,
     start_download: EngineStarter | None = None,
     paths: Paths | None = None,
+    monitor: MemoryReader | None = None,
 ) -> Services:
     """Everything real but the catalog and the engine; no spare, so that tests see every process they start."""
     if paths is None:
@@ -101,6 +103,8 @@ def services(
         start_download=start_download or no_download,  # type: ignore[arg-type]  # it never returns
     )
     built = replace(built, catalog=catalog or FakeCatalog())  # type: ignore[arg-type]  # what the screens use of it
+    if monitor is not None:
+        built = replace(built, memory=MemoryFeed(lambda: built.manager.model_pids, lambda: monitor))
     return replace(built, settings=settings) if settings is not None else built
 
 

@@ -17,6 +17,7 @@ from textual.widgets import Static
 from modeldeck.backend.models import LoadedModel
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.memory_feed import PERIOD_SECONDS
 from modeldeck.tui.widgets.key_bar import KeyBar
 from modeldeck.tui.widgets.model_browser import ModelBrowser
 from modeldeck.tui.widgets.pane_bar import PANES, PaneBar
@@ -92,7 +93,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
 
         services = self.services
         right = RightSide(services, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
-        status = StatusBar(lambda: services.manager.model_pids, ascii_only=services.settings.ascii)
+        status = StatusBar(services.memory)
         status.data_bind(PanesScreen.engine)
         with self.app.batch_update():
             await self.query_one("#panes").mount(right)
@@ -101,6 +102,9 @@ class PanesScreen(Screen[None], inherit_bindings=False):
             await self.mount(Static(least, id="too-small", markup=False))
             await self.browser.complete()
         self.right, self.status = right, status
+        services.memory.start()
+        services.memory.poll()
+        self.set_interval(PERIOD_SECONDS, services.memory.poll)
         right.highlighted = self.browser.highlighted
         self._lay_out()
         if self.pane != "models":  # it was asked for before it was there
@@ -113,6 +117,10 @@ class PanesScreen(Screen[None], inherit_bindings=False):
             self.set_focus(self.browser.model_list)
         elif self.right is not None:
             self.right.focus_pane()
+
+    def action_show_pane(self, pane: str) -> None:
+        """Go to a pane by its name."""
+        self.go(pane)
 
     def action_next_pane(self, step: int) -> None:
         """Go round the panes."""

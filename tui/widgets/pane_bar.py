@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-PANES = {"models": "Models", "chat": "Chat", "details": "Details", "log": "Log"}
+PANES = {"models": "Models", "chat": "Chat", "details": "Details", "log": "Log", "devices": "Devices"}
 """The panes in the order in which tab goes through them."""
 
 

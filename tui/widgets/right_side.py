@@ -1,4 +1,4 @@
-"""The side with the conversation, the details and the log; one of them shows at a time."""
+"""The side with the conversation, the details, the log and the devices; one of them shows at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from textual.reactive import reactive
 from modeldeck.backend.models import LoadedModel, ModelInfo
 from modeldeck.tui.widgets.chat_panel import ChatPanel
 from modeldeck.tui.widgets.details_view import DetailsView
+from modeldeck.tui.widgets.devices_view import DevicesView
 from modeldeck.tui.widgets.log_view import LogView
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RightSide(Vertical):
-    """Chat, details and log."""
+    """Chat, details, log and devices."""
 
     pane: reactive[str] = reactive("chat")
     """Which one shows."""
@@ -31,7 +32,7 @@ class RightSide(Vertical):
         self._services = services
 
     def compose(self) -> ComposeResult:
-        """All three are there from the start, so that each keeps what it has."""
+        """All of them are there from the start, so that each keeps what it has."""
         with Vertical(id="chat"):
             panel = ChatPanel(self._services.manager, self._services.generation)
             yield panel.data_bind(RightSide.loaded, RightSide.model_name)
@@ -40,6 +41,8 @@ class RightSide(Vertical):
             yield DetailsView(self._services.gguf_copies, keeps_copies=keeps).data_bind(model=RightSide.highlighted)
         with Vertical(id="log"):
             yield LogView(self._services.log)
+        with Vertical(id="devices"):
+            yield DevicesView(self._services.memory)
 
     def watch_pane(self) -> None:
         """Show the one."""
@@ -56,8 +59,10 @@ class RightSide(Vertical):
             self.query_one(ChatPanel).focus_prompt()
         elif self.pane == "details":
             self.screen.set_focus(self.query_one(DetailsView))
-        else:
+        elif self.pane == "log":
             self.screen.set_focus(self.query_one(LogView))
+        else:
+            self.screen.set_focus(self.query_one(DevicesView))
 
     async def stop_reply(self) -> bool:
         """End the reply that runs; False when none does."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from textual import work
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import reactive, var
 from textual.widget import Widget
 
 from modeldeck.backend.models import ModelStatus
@@ -19,6 +17,7 @@ from modeldeck.tui.status_line import StatusFacts, status_line
 if TYPE_CHECKING:
     from modeldeck.backend.memory import MemoryReading
     from modeldeck.backend.protocol import DownloadProgress, LoadProgress
+    from modeldeck.tui.memory_feed import MemoryFeed
 
 _BUSY = frozenset({ModelStatus.LOADING, ModelStatus.UNLOADING})
 
@@ -35,22 +34,34 @@ class StatusBar(Widget):
     """What is being downloaded; empty when nothing is."""
     speed: reactive[float | None] = reactive(None)
     """Tokens per second of the reply that runs, or of the last one."""
-    memory: reactive[MemoryReading | None] = reactive(None)
+    memory: var[MemoryReading | None] = var(None, always_update=True)
+    """The last reading; it comes every second, and the line is drawn again only where its words are others."""
     elapsed: reactive[int] = reactive(0)
     """Whole seconds since the load or unload began."""
     download_elapsed: reactive[int] = reactive(0)
     """Whole seconds since the download began."""
 
-    def __init__(self, pids: Callable[[], tuple[int, ...]], *, ascii_only: bool = False) -> None:
+    def __init__(self, feed: MemoryFeed) -> None:
         super().__init__()
-        self._pids = pids
-        self._ascii = ascii_only
+        self._feed = feed
+        self._drawn = Content()
         self._since = self._download_since = monotonic()
+        self._unsubscribe: Callable[[], None] | None = None
 
     def on_mount(self) -> None:
-        """Start the clock and look at the memory once a second."""
+        """Start the clock and listen to the memory."""
         self.set_interval(0.5, self._tick)
-        self._poll_memory()
+        self._unsubscribe = self._feed.subscribe(self._take_memory)
+
+    def on_unmount(self) -> None:
+        """Stop listening."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+
+    def watch_memory(self) -> None:
+        """Draw the line again where it says something else."""
+        if not self._line().is_same(self._drawn):
+            self.refresh()
 
     def watch_engine(self, before: EngineView, now: EngineView) -> None:
         """The clock counts from the last change of state."""
@@ -65,6 +76,10 @@ class StatusBar(Widget):
 
     def render(self) -> Content:
         """The line for the width that there is."""
+        self._drawn = self._line()
+        return self._drawn
+
+    def _line(self) -> Content:
         facts = StatusFacts(
             engine=self.engine,
             progress=self.progress,
@@ -73,30 +88,16 @@ class StatusBar(Widget):
             elapsed=self.elapsed,
             download_elapsed=self.download_elapsed,
             memory=self.memory,
+            history=self._feed.history,
             speed=self.speed,
         )
-        return status_line(facts, self.size.width, ascii_only=self._ascii)
+        return status_line(facts, self.size.width)
+
+    def _take_memory(self) -> None:
+        self.memory = self._feed.reading
 
     def _tick(self) -> None:
         if self.engine.status in _BUSY:
             self.elapsed = int(monotonic() - self._since)
         if self.download_name:
             self.download_elapsed = int(monotonic() - self._download_since)
-
-    @work(group="memory")
-    async def _poll_memory(self) -> None:
-        """The libraries that read the memory are imported in the thread too, after the first frame."""
-        monitor = await asyncio.to_thread(_open_monitor)
-        while True:
-            self.memory = await asyncio.to_thread(monitor.read, self._pids())
-            await asyncio.sleep(1)
-
-
-if TYPE_CHECKING:
-    from modeldeck.backend.memory import MemoryMonitor
-
-
-def _open_monitor() -> MemoryMonitor:
-    from modeldeck.backend.memory import MemoryMonitor  # psutil and pynvml, which no first frame waits for
-
-    return MemoryMonitor()
