@@ -49,6 +49,7 @@ class LoadFlow:
         self._find = find
         self._show_chat = show_chat
         self._remembered = services.remembered
+        self._list = services.remembered_list
         self._copies = services.gguf_copies
         self._needs_code: set[str] = set()
         """Models that the engine would not load without their own code, though their config.json names none."""
@@ -219,6 +220,7 @@ class LoadFlow:
         plain = structs.replace(request, trust_remote_code=False) == default_request(self._settings, model)
         try:
             await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)
+            await asyncio.to_thread(self._list.add_recent, model.id)
         except (OSError, UnicodeEncodeError) as error:
             self._log.append(f"How {clean_name(model.name)} was loaded is not remembered: {clean_name(str(error))}")
 

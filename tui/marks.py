@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.models import ModelInfo, ModelStatus
 
 _DTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "float8_e4m3fn": "fp8"}
@@ -12,6 +13,15 @@ _MARKS = {
     ModelStatus.UNLOADING: ("◐", "~"),
     ModelStatus.FAILED: ("✗", "x"),
 }
+_FITS = {
+    Verdict.FITS: ("✓", "v"),
+    Verdict.TIGHT: ("~", "~"),
+    Verdict.OFFLOADS: ("~", "~"),
+    Verdict.DOES_NOT_FIT: ("✗", "x"),
+    Verdict.UNKNOWN: ("?", "?"),
+}
+FAVOURITE = ("★", "+")
+"""Marks a favourite; the second where only ASCII is drawn."""
 BROKEN = "!"
 """Marks a row that cannot be loaded; the details say why."""
 
@@ -19,6 +29,11 @@ BROKEN = "!"
 def status_mark(status: ModelStatus, ascii_only: bool) -> str:
     """One character for a state; a word always stands beside it, or its row in the list."""
     return _MARKS[status][1 if ascii_only else 0]
+
+
+def fit_mark(verdict: Verdict | None, ascii_only: bool) -> str:
+    """One character for whether a model fits; empty until that is known. The details say it in words."""
+    return _FITS[verdict][1 if ascii_only else 0] if verdict is not None else ""
 
 
 def short_dtype(dtype: str) -> str:

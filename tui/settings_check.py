@@ -38,13 +38,14 @@ def node_classes() -> tuple[type[DOMNode], ...]:
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.chat_view import ChatView
     from modeldeck.tui.widgets.details_view import DetailsView
+    from modeldeck.tui.widgets.filter_field import ModelFilter
     from modeldeck.tui.widgets.log_view import LogView
-    from modeldeck.tui.widgets.model_browser import ModelBrowser, ModelFilter
-    from modeldeck.tui.widgets.model_list import ModelList
+    from modeldeck.tui.widgets.model_browser import ModelBrowser
     from modeldeck.tui.widgets.prompt import Prompt
     from modeldeck.tui.widgets.setting_row import OnOff
+    from modeldeck.tui.widgets.shelf_list import ShelfList
 
-    panes = (ModelBrowser, ModelFilter, ModelList, ChatPanel, ChatView, Prompt, DetailsView, LogView)
+    panes = (ModelBrowser, ModelFilter, ShelfList, ChatPanel, ChatView, Prompt, DetailsView, LogView)
     return (ModeldeckApp, MainScreen, *panes, LoadDialog, Choice, GenerationEditor, OnOff, HelpScreen)
 
 

@@ -1,68 +1,169 @@
-"""The models that are known, and the words that the user filters them with."""
+"""The models that are known, in the user's order and through the user's filter; knows nothing of a screen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
-from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.models import ModelFormat, ModelInfo
+from modeldeck.tui.filter_words import FilterWords, parse
+from modeldeck.tui.shelf_order import Order, SortColumn
+from modeldeck.tui.shelf_row import NO_RECENT, ShelfRow
+
+_BY_KEY = attrgetter("key")
 
 
 class ModelShelf:
-    """Keeps the order in which models were found, so that rows which are shown never move while others arrive."""
+    """Rows by id, kept in order.
 
-    def __init__(self) -> None:
-        self._models: dict[str, ModelInfo] = {}
-        self._found: dict[str, ModelInfo] = {}
-        self._added: dict[str, ModelInfo] = {}
-        self._words: tuple[str, ...] = ()
+    Keys of the order are worked out once for a row and order; a filter looks at text that is kept ready.
+    """
+
+    def __init__(self, favourites: Iterable[str] = (), recents: Sequence[str] = (), order: Order | None = None) -> None:
+        self._rows: dict[str, ShelfRow] = {}
+        self._ordered: list[ShelfRow] = []
+        self._adapters = 0
+        self._favourites = set(favourites)
+        self._recents = {model_id: rank for rank, model_id in enumerate(recents)}
+        self._loaded: str | None = None
+        self.order = order or Order()
+        self.words = FilterWords()
+        """What the filter asks for."""
 
     def __len__(self) -> int:
-        return len(self._models)
+        return len(self._rows)
 
     @property
-    def filtered(self) -> bool:
-        """Whether some words hide models."""
-        return bool(self._words)
+    def ids(self) -> set[str]:
+        """Of all models that are known."""
+        return set(self._rows)
 
     def get(self, model_id: str) -> ModelInfo | None:
         """A model by its id."""
-        return self._models.get(model_id)
+        row = self._rows.get(model_id)
+        return row.model if row is not None else None
 
-    def begin(self) -> None:
-        """A search starts; what is known stays until it has seen everything."""
-        self._found = {}
+    def put(self, models: Iterable[ModelInfo]) -> None:
+        """Take in models that are new or have changed."""
+        before = self._rows
+        fresh = [model for model in models if model.id not in before or before[model.id].model != model]
+        replaced = any(model.id in before for model in fresh)
+        rows = [self._row(model) for model in fresh]
+        before.update((row.id, row) for row in rows)
+        if replaced:
+            self._ordered = list(before.values())
+        else:
+            self._ordered = [*self._ordered, *rows]
+        if rows:
+            self._arrange()
 
-    def take(self, models: Iterable[ModelInfo]) -> list[ModelInfo]:
-        """Take in what a search found; returns the new ones that the filter shows."""
-        new = []
-        for model in models:
-            self._found[model.id] = model
-            if model.id not in self._models:
-                self._models[model.id] = model
-                new.append(model)
-        return [model for model in new if self.shows(model)]
+    def remove(self, ids: Iterable[str]) -> None:
+        """Forget models; ids that are not known do no harm."""
+        gone = {model_id for model_id in ids if self._rows.pop(model_id, None) is not None}
+        if gone:
+            self._ordered = [row for row in self._ordered if row.id not in gone]
+            self._arrange()
 
-    def finish(self) -> None:
-        """The search has seen everything: what it did not meet is gone, except what was added by hand."""
-        self._models = self._found | {key: model for key, model in self._added.items() if key not in self._found}
+    def sort(self, order: Order, recents: Sequence[str] | None = None) -> None:
+        """Put all rows into another order; with ``recents`` also what was loaded meanwhile counts from now on."""
+        self.order = order
+        if recents is not None:
+            self._recents = {model_id: rank for rank, model_id in enumerate(recents)}
+        for row in self._ordered:
+            row.recent = self._recents.get(row.id, NO_RECENT)
+            row.key = order.key(row)
+        self._arrange()
 
-    def add(self, model: ModelInfo) -> None:
-        """Take in a model that lies where no search looks."""
-        self._added[model.id] = model
-        self._models[model.id] = model
+    def judged(self, rows: Iterable[ShelfRow]) -> None:
+        """The verdicts of these rows are new.
+
+        A row that stands where an older verdict put it stays there until the list is sorted anew.
+        """
+        if self.order.column is SortColumn.FIT:
+            for row in rows:
+                if row.key[0]:  # it had none
+                    row.key = self.order.key(row)
+            self._arrange()
+
+    def toggle_favourite(self, model_id: str) -> bool:
+        """Mark a model, or take the mark away; its row goes to its place in the order. Returns what it is now."""
+        self._favourites ^= {model_id}
+        favourite = model_id in self._favourites
+        if (row := self._rows.get(model_id)) is not None:
+            row.favourite = favourite
+            row.key = self.order.key(row)
+            self._arrange()
+        return favourite
+
+    def set_loaded(self, model_id: str | None) -> None:
+        """Say which model the engine holds, for who asks for ``loaded``."""
+        for known, holds in ((self._loaded, False), (model_id, True)):
+            if known is not None and (row := self._rows.get(known)) is not None:
+                row.loaded = holds
+        self._loaded = model_id
 
     def filter(self, text: str) -> None:
-        """Show only models that have every word of the text somewhere in name, architecture or type."""
-        self._words = tuple(text.casefold().split())
+        """Show only models that have what the text asks for."""
+        self.words = parse(text)
 
-    def shows(self, model: ModelInfo) -> bool:
-        """Whether the filter lets this model through."""
-        if not self._words:
-            return True
-        parts = (model.name, model.architecture, model.quantization, model.dtype)
-        described = "\n".join(part for part in parts if part).casefold()
-        return all(word in described for word in self._words)
+    def rows(self) -> list[ShelfRow]:
+        """All of them, in their order."""
+        return self._ordered
 
-    def visible(self) -> list[ModelInfo]:
+    def visible(self) -> list[ShelfRow]:
         """What the list shows."""
-        return [model for model in self._models.values() if self.shows(model)]
+        shown = self.words.keep(self._ordered)
+        return _under_their_bases(shown) if self._adapters else shown
+
+    def _row(self, model: ModelInfo) -> ShelfRow:
+        row = ShelfRow(
+            model,
+            favourite=model.id in self._favourites,
+            recent=self._recents.get(model.id, NO_RECENT),
+            loaded=model.id == self._loaded,
+        )
+        row.key = self.order.key(row)
+        return row
+
+    def _arrange(self) -> None:
+        """Rows that are in order already cost one comparison each."""
+        self._ordered.sort(key=_BY_KEY, reverse=self.order.sorts_backwards)
+        self._adapters = sum(row.model.format is ModelFormat.ADAPTER for row in self._ordered)
+
+
+def _under_their_bases(rows: Sequence[ShelfRow]) -> list[ShelfRow]:
+    """Adapters follow the model that they belong to, where that is among the rows."""
+    bases = _names_of_bases(rows)
+    under: dict[str, list[ShelfRow]] = {}
+    tops: list[ShelfRow] = []
+    for row in rows:
+        base = _base_of(row, bases)
+        row.indented = base is not None
+        if base is None:
+            tops.append(row)
+        else:
+            under.setdefault(base, []).append(row)
+    return [each for row in tops for each in (row, *under.get(row.id, ()))]
+
+
+def _names_of_bases(rows: Iterable[ShelfRow]) -> dict[str, str]:
+    """Everything that an adapter may call a model, to the model's id; a full name counts before a last part."""
+    models = [row.model for row in rows if row.model.format is not ModelFormat.ADAPTER]
+    names: dict[str, str] = {}
+    for model in models:
+        for name in (model.id, model.id.partition("@")[0], model.path, model.name):
+            names.setdefault(name.casefold(), model.id)
+    for model in models:
+        names.setdefault(_last_part(model.name), model.id)
+    return names
+
+
+def _base_of(row: ShelfRow, bases: dict[str, str]) -> str | None:
+    base = row.model.base_model
+    if row.model.format is not ModelFormat.ADAPTER or not base:
+        return None
+    return bases.get(base.casefold()) or bases.get(_last_part(base))
+
+
+def _last_part(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].casefold()

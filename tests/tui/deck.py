@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource, ModelStatus
 from modeldeck.backend.pipeline_manager import EngineStarter
+from modeldeck.config.atomic import write_atomically
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings
 from modeldeck.tui.app import ModeldeckApp
@@ -91,12 +93,17 @@ def services(
     paths: Paths | None = None,
     monitor: MemoryReader | None = None,
 ) -> Services:
-    """Everything real but the catalog and the engine; no spare, so that tests see every process they start."""
+    """Everything real but the catalog and the engine; no spare, so that tests see every process they start.
+
+    The made-up models were loaded here before, so that they are listed in the order in which they stand above.
+    """
     if paths is None:
         paths = Paths.from_environment()
     paths.config_file.parent.mkdir(parents=True, exist_ok=True)
     if not paths.config_file.exists():
         paths.config_file.write_text("spare_engine = false\n")
+    if not paths.remembered_list.exists():
+        write_atomically(paths.remembered_list, json.dumps({"recents": [found.id for found in MODELS]}))
     built = build_services(
         paths,
         start_engine=scripted_starter(*scripts),

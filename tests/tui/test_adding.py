@@ -115,7 +115,7 @@ async def test_a_download_shows_its_progress_and_its_model_is_in_the_list(tmp_pa
         catalog.models.append(FETCHED)
         gate.touch()
         browser = app.main_screen.browser
-        await wait_until(pilot, lambda: FETCHED in browser.shelf.visible() and browser.model_list.row_count == 5)
+        await wait_until(pilot, lambda: browser.shelf.get(FETCHED.id) == FETCHED and browser.model_list.row_count == 5)
         await wait_until(pilot, lambda: "NOT LOADED" in screen_text(app))
 
 

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from modeldeck.backend.models import ModelStatus
 from modeldeck.tui.screens.error_dialog import ErrorDialog
-from modeldeck.tui.widgets.model_browser import ModelFilter
+from modeldeck.tui.widgets.filter_field import ModelFilter
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, deck_of, model, opened, until_status
 
@@ -170,8 +170,8 @@ async def test_hostile_names_are_drawn_as_text_in_every_pane_and_dialog() -> Non
         await opened(pilot, rows=len(HOSTILE))
         await pilot.press("tab", "tab")
         await wait_until(pilot, lambda: app.main_screen.pane == "details")
-        for row, found_model in enumerate(found):
-            app.main_screen.browser.model_list.cursor = row
+        for found_model in found:
+            assert app.main_screen.browser.model_list.select(found_model.id)
             app.main_screen.action_load_options()  # a dialog, or the reason why there is none
             await pilot.pause()
             assert (app.screen is app.main_screen) is not found_model.loadable

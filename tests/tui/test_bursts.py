@@ -10,7 +10,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from modeldeck.tui.screens.load_dialog import LoadDialog
-from modeldeck.tui.widgets.model_browser import ModelFilter
+from modeldeck.tui.widgets.filter_field import ModelFilter
 from modeldeck.tui.widgets.prompt import Prompt
 from tests.helpers import eventually, screen_text, wait_until
 from tests.tui.deck import NARROW, WIDE, deck, opened

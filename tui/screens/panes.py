@@ -21,6 +21,7 @@ from modeldeck.tui.memory_feed import PERIOD_SECONDS
 from modeldeck.tui.widgets.key_bar import KeyBar
 from modeldeck.tui.widgets.model_browser import ModelBrowser
 from modeldeck.tui.widgets.pane_bar import PANES, PaneBar
+from modeldeck.tui.widgets.shelf_list import ShelfList
 
 if TYPE_CHECKING:
     from modeldeck.tui.services import Services
@@ -73,7 +74,9 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         """What the first frame needs, and nothing else."""
         yield PaneBar(clean_name(socket.gethostname(), 40)).data_bind(PanesScreen.pane)
         with Horizontal(id="panes"):
-            yield ModelBrowser(self.services.catalog, ascii_only=self.services.settings.ascii, id="browser")
+            services = self.services
+            models = ShelfList(services.remembered_list, ascii_only=services.settings.ascii, id="models")
+            yield ModelBrowser(services.catalog, models, id="browser")
         yield KeyBar()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,9 +17,23 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.tui.list_place import Place, kept_place, place_of
 from modeldeck.tui.marks import BROKEN, status_mark
-from modeldeck.tui.widgets.model_row import model_line, title_line
+from modeldeck.tui.shelf_order import Order
+from modeldeck.tui.shelf_row import ShelfRow
+from modeldeck.tui.widgets.model_row import fit_cell, model_line, title_line
+
+Placing = Callable[[Sequence[ShelfRow], Sequence[ShelfRow], Place, int], Place]
+"""How the place is found when the rows change; see ``list_place``."""
+
+_FIT_CLASSES = {
+    Verdict.FITS: "model-list--fits",
+    Verdict.TIGHT: "model-list--tight",
+    Verdict.OFFLOADS: "model-list--tight",
+    Verdict.DOES_NOT_FIT: "model-list--too-large",
+}
 
 
 class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -31,14 +45,14 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         "model-list--cursor-blurred",
         "model-list--active",
         "model-list--broken",
-        "model-list--figures",
+        *_FIT_CLASSES.values(),
     }
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False, id="list.down", tooltip="To the next model"),
         Binding("k,up", "move(-1)", "Up", show=False, id="list.up", tooltip="To the model above"),
-        Binding("g,home", "first", "First", show=False, id="list.first", tooltip="To the first model"),
-        Binding("G,end", "last", "Last", show=False, id="list.last", tooltip="To the last model"),
+        Binding("g,home", "move_to(0)", "First", show=False, id="list.first", tooltip="To the first model"),
+        Binding("G,end", "move_to(-1)", "Last", show=False, id="list.last", tooltip="To the last model"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="list.page_down", tooltip="One page down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="list.page_up", tooltip="One page up"),
         Binding("ctrl+d", "page(0.5)", "Half down", show=False, id="list.half_down", tooltip="Half a page down"),
@@ -50,6 +64,8 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
     active_id: reactive[str | None] = reactive(None)
     """The model that the engine holds, loads or failed with."""
     active_status: reactive[ModelStatus] = reactive(ModelStatus.NOT_LOADED)
+    order: reactive[Order] = reactive(Order())
+    """What the rows are sorted by, for the titles."""
 
     @dataclass
     class Highlighted(Message):
@@ -66,45 +82,52 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, ascii_only: bool = False, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._ascii = ascii_only
-        self._rows: list[ModelInfo] = []
+        self._rows: Sequence[ShelfRow] = []
+        self.touched = False
+        """Whether somebody has moved in the list; as long as nobody has, who fills it may keep it at its top."""
+        self._showing = False
 
     @property
     def highlighted(self) -> ModelInfo | None:
         """The model under the cursor."""
-        return self._rows[self.cursor] if self.cursor < len(self._rows) else None
+        return self._rows[self.cursor].model if self.cursor < len(self._rows) else None
 
     @property
     def row_count(self) -> int:
         """How many rows are shown."""
         return len(self._rows)
 
-    def show(self, rows: Sequence[ModelInfo]) -> None:
-        """Show these rows instead; the highlighted model stays highlighted while it is among them."""
-        before = self.highlighted
-        self._rows = list(rows)
-        self._resize()
-        place = next((i for i, row in enumerate(rows) if before is not None and row.id == before.id), None)
-        self.cursor = place if place is not None else min(self.cursor, max(0, len(rows) - 1))
-        if self.highlighted != before:
-            self.post_message(self.Highlighted(self.highlighted))
-        self.refresh()
+    @property
+    def in_view(self) -> Sequence[ShelfRow]:
+        """The rows that are on the screen."""
+        top = int(self.scroll_offset.y)
+        return self._rows[top : top + max(0, self._height)]
 
-    def append(self, rows: Iterable[ModelInfo]) -> None:
-        """Add rows at the end; nothing that is shown moves."""
-        empty = not self._rows
-        self._rows.extend(rows)
+    @property
+    def _height(self) -> int:
+        return self.scrollable_content_region.height - 1  # the titles take one line
+
+    def show(self, rows: Sequence[ShelfRow], placing: Placing = kept_place) -> None:
+        """Show these rows instead; ``placing`` says where the highlight and the view go."""
+        before, shown = self._rows, self.highlighted
+        place = placing(before, rows, Place(self.cursor, int(self.scroll_offset.y)), self._height)
+        self._showing = True
+        self._rows = rows
         self._resize()
-        if empty and self._rows:
+        self.cursor = place.cursor
+        if self._height > 0:
+            self.scroll_to(y=place.top, animate=False)
+        self._showing = False
+        if self.highlighted != shown:
             self.post_message(self.Highlighted(self.highlighted))
         self.refresh()
 
     def select(self, model_id: str) -> bool:
         """Highlight a model; False when it is not shown."""
-        for row, model in enumerate(self._rows):
-            if model.id == model_id:
-                self.cursor = row
-                return True
-        return False
+        place = place_of(model_id, self._rows)
+        if place is not None:
+            self.cursor = place
+        return place is not None
 
     def validate_cursor(self, cursor: int) -> int:
         """Keep the cursor within the rows."""
@@ -112,10 +135,18 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def watch_cursor(self, before: int, now: int) -> None:
         """Scroll the row into view and tell who shows its details."""
+        if self._showing:
+            return
+        self.touched = True
         self._keep_in_view()
         self.refresh()
         if before != now:
             self.post_message(self.Highlighted(self.highlighted))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The wheel moves in the list too."""
+        super().watch_scroll_y(old_value, new_value)
+        self.touched = self.touched or not self._showing
 
     def action_move(self, rows: int) -> None:
         """Move the cursor."""
@@ -125,13 +156,9 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         """Move the cursor by so many pages."""
         self.cursor += round(pages * max(2, self.size.height - 1))
 
-    def action_first(self) -> None:
-        """To the first row."""
-        self.cursor = 0
-
-    def action_last(self) -> None:
-        """To the last row."""
-        self.cursor = len(self._rows) - 1
+    def action_move_to(self, row: int) -> None:
+        """To the first row, or to the last."""
+        self.cursor = row if row >= 0 else len(self._rows) + row
 
     def on_click(self, event: events.Click) -> None:
         """A click highlights, a double click chooses."""
@@ -140,7 +167,7 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         if 0 <= row < len(self._rows):
             self.cursor = row
             if event.chain == 2:
-                self.post_message(self.Chosen(self._rows[row]))
+                self.post_message(self.Chosen(self._rows[row].model))
 
     def on_resize(self) -> None:
         """The columns follow the width."""
@@ -151,40 +178,45 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         """The titles, or the row that is at this line of the view."""
         width = self.scrollable_content_region.width
         if y == 0:
-            return _strip(title_line(width), self.get_component_rich_style("model-list--header"))
+            titles = title_line(width, self.order, ascii_only=self._ascii)
+            return Strip([Segment(titles, self.get_component_rich_style("model-list--header"))], cell_len(titles))
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        model = self._rows[index]
-        line = model_line(model, self._mark(model), width, ellipsis="~" if self._ascii else "…")
-        return _strip(line, self._style(model, index == self.cursor))
+        row = self._rows[index]
+        line = model_line(row, self._mark(row.model), width, ascii_only=self._ascii)
+        style = self._style(row.model)
+        if index == self.cursor:
+            style += self.get_component_rich_style(f"model-list--cursor{'' if self.has_focus else '-blurred'}")
+        elif row.verdict in _FIT_CLASSES and row.model.loadable:
+            return self._with_fit(line, style, _FIT_CLASSES[row.verdict], width)
+        return Strip([Segment(line, style)], width)
+
+    def _with_fit(self, line: str, style: Style, fit_class: str, width: int) -> Strip:
+        """The sign of the Fit column in its colour."""
+        start = fit_cell(width)
+        before, sign, after = Strip([Segment(line, style)], width).divide([start, start + 1, width])
+        return Strip.join([before, sign.apply_style(self.get_component_rich_style(fit_class, partial=True)), after])
 
     def _mark(self, model: ModelInfo) -> str:
         if model.id == self.active_id and self.active_status is not ModelStatus.NOT_LOADED:
             return status_mark(self.active_status, self._ascii)
-        return " " if model.loadable else BROKEN
+        return BROKEN if model.problems else " "
 
-    def _style(self, model: ModelInfo, under_cursor: bool) -> Style:
-        name = "active" if model.id == self.active_id and self.active_status is ModelStatus.LOADED else ""
-        name = name if model.loadable else "broken"
-        style = self.get_component_rich_style(f"model-list--{name}") if name else self.rich_style
-        if under_cursor:
-            style += self.get_component_rich_style(f"model-list--cursor{'' if self.has_focus else '-blurred'}")
-        return style
+    def _style(self, model: ModelInfo) -> Style:
+        if model.problems:
+            return self.get_component_rich_style("model-list--broken")
+        loaded = model.id == self.active_id and self.active_status is ModelStatus.LOADED
+        return self.get_component_rich_style("model-list--active") if loaded else self.rich_style
 
     def _resize(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
 
     def _keep_in_view(self) -> None:
-        height = self.scrollable_content_region.height - 1  # the titles take one line
-        if height <= 0:
+        if self._height <= 0:
             return
         top = self.scroll_offset.y
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False)
-        elif self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False)
-
-
-def _strip(line: str, style: Style) -> Strip:
-    return Strip([Segment(line, style)], cell_len(line))
+        elif self.cursor >= top + self._height:
+            self.scroll_to(y=self.cursor - self._height + 1, animate=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import LoadStage, ModelInfo, ModelSource, ModelStatus
 from modeldeck.backend.protocol import DownloadProgress, LoadProgress
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.screens.add_dialog import HubModel, what_was_typed
-from modeldeck.tui.shelf import ModelShelf
+from modeldeck.tui.shelf_order import Order, SortColumn
+from modeldeck.tui.shelf_row import ShelfRow
 from modeldeck.tui.status_line import StatusFacts, status_line
-from modeldeck.tui.widgets.model_row import model_line, title_line
+from modeldeck.tui.widgets.model_row import fit_cell, model_line, title_line
 
 NAMES = st.text(min_size=1, max_size=60)
 
@@ -26,37 +27,39 @@ def model(name: str, number: int = 0) -> ModelInfo:
     return ModelInfo(id=f"{number}", name=name, path="/x", source=ModelSource.FOLDER, architecture="llama")
 
 
-@given(st.lists(NAMES, max_size=30), st.text(alphabet=string.ascii_letters + " ", max_size=10))
-def test_the_shelf_shows_exactly_the_models_that_have_every_word(names: list[str], text: str) -> None:
-    shelf = ModelShelf()
-    shelf.filter(text)
-    models = [model(name, number) for number, name in enumerate(names)]
-    shown = shelf.take(models)
-    words = text.casefold().split()
-    expected = [found.id for found in models if all(w in f"{found.name}\nllama".casefold() for w in words)]
-    assert [found.id for found in shown] == expected
-    assert [found.id for found in shelf.visible()] == expected
-
-
-def test_a_search_keeps_what_was_added_and_drops_what_is_gone() -> None:
-    shelf = ModelShelf()
-    shelf.begin()
-    shelf.take([model("a", 1), model("b", 2)])
-    shelf.finish()
-    shelf.add(model("mine", 3))
-    shelf.begin()
-    assert shelf.take([model("b", 2)]) == []
-    assert len(shelf) == 3
-    shelf.finish()
-    assert [found.name for found in shelf.visible()] == ["b", "mine"]
-
-
-@given(NAMES, st.integers(10, 200))
-def test_a_row_has_exactly_the_width_and_no_control_character(name: str, width: int) -> None:
-    line = model_line(model(name), "●", width)
+@given(NAMES, st.integers(10, 200), st.booleans(), st.booleans(), st.sampled_from([None, *Verdict]))
+def test_a_row_has_exactly_the_width_and_no_control_character(
+    name: str, width: int, favourite: bool, indented: bool, verdict: Verdict | None
+) -> None:
+    row = ShelfRow(model(name), favourite=favourite, indented=indented, verdict=verdict)
+    line = model_line(row, "●", width)
     assert cell_len(line) == width
-    assert cell_len(title_line(width)) == width
+    for column in SortColumn:
+        assert cell_len(title_line(width, Order(column))) == width
     assert not [char for char in line if ord(char) < 32]
+
+
+@pytest.mark.parametrize("width", [40, 60, 64, 80, 160])
+def test_the_sign_of_the_fit_stands_below_its_title_and_where_its_colour_goes(width: int) -> None:
+    titles = title_line(width, Order())
+    line = model_line(ShelfRow(model("a"), verdict=Verdict.DOES_NOT_FIT), " ", width)
+    assert line[fit_cell(width)] == "✗"
+    assert titles[fit_cell(width)] == "t"
+    assert model_line(ShelfRow(model("a"), verdict=Verdict.TIGHT), " ", width)[fit_cell(width)] == "~"
+
+
+def test_an_arrow_marks_the_title_that_is_sorted_by() -> None:
+    assert "▾Params" in title_line(80, Order(SortColumn.PARAMETERS))
+    assert "▴Params" in title_line(80, Order(SortColumn.PARAMETERS, reverse=True))
+    assert "^Name" in title_line(80, Order(SortColumn.NAME), ascii_only=True)
+    assert "▾Context" in title_line(80, Order(SortColumn.CONTEXT))
+    assert not {"▾", "▴"} & set(title_line(80, Order()))
+
+
+def test_rows_are_ascii_where_the_user_asks_for_it() -> None:
+    row = ShelfRow(model("a" * 99), favourite=True, indented=True, verdict=Verdict.FITS)
+    assert model_line(row, "*", 80, ascii_only=True).isascii()
+    assert model_line(row, "*", 80, ascii_only=True).startswith("+* - aaa")
 
 
 RAM = DeviceMemory(name="ram", label="RAM", used_bytes=3_200_000_000, total_bytes=24_000_000_000, utilization=None)
@@ -140,12 +143,6 @@ def test_a_wide_window_shows_every_gpu_with_its_bar() -> None:
 def test_a_failure_always_says_where_the_rest_stands() -> None:
     view = EngineView(ModelStatus.FAILED, "l", "Llama-3.3-70B", error="needs 152.3 GB, 80.0 GB are free " * 5)
     assert status_line(StatusFacts(view), 80).plain.endswith("e shows why ")
-
-
-def test_ascii_only_draws_ascii_only() -> None:
-    for facts in (StatusFacts(LOADED, memory=ON_GPUS), StatusFacts(LOADING, HALF), StatusFacts(EngineView())):
-        for width in (20, 80, 160):
-            assert status_line(facts, width, ascii_only=True).plain.isascii()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""What stands in the place of a list without rows."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from modeldeck.backend.text import clean_name
+
+
+class EmptyList(Static):
+    """Says why nothing is listed, and what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(id="empty", markup=False)
+
+    def tell(self, known: int, *, searching: bool, looked_in: tuple[str, ...]) -> None:
+        """Say it of so many ``known`` models, all of them hidden; ``looked_in`` are the places without any."""
+        if searching and not known:
+            self.update(Content("Looking for models ..."))
+        elif known:
+            self.update(Content(f"None of the {known} models has all of these words. Escape shows them all."))
+        else:
+            looked = ", ".join(clean_name(place) for place in looked_in) or "no folder"
+            self.update(
+                Content(
+                    f"No models found. Looked in {looked}.\n\n"
+                    "Put a model folder or a .gguf file there and press r, set model_folders in config.toml,"
+                    " or press a and type a path or a Hub id."
+                )
+            )

@@ -1,0 +1,98 @@
+"""What the user can want of the highlighted model: to load it, to talk to it, to delete it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.reactive import reactive
+
+from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.tui.widgets.model_list import ModelList
+from modeldeck.tui.widgets.shelf_list import ShelfList
+
+
+class ModelWishes(Vertical):
+    """A pane around a list of models that says which one the user wants, and for what."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "load", "Load", id="model.load", tooltip="Load the highlighted model"),
+        Binding("enter", "talk", "Chat", id="model.talk", tooltip="Talk to the highlighted model, which is loaded"),
+        Binding("D", "delete", "Delete", show=False, id="model.delete", tooltip="Delete the highlighted model's files"),
+    ]
+
+    active_id: reactive[str | None] = reactive(None)
+    """The model that the engine holds, loads or failed with; its row is marked."""
+    active_status: reactive[ModelStatus] = reactive(ModelStatus.NOT_LOADED)
+
+    @dataclass
+    class LoadRequested(Message):
+        """The user asked for this model to be loaded."""
+
+        model: ModelInfo
+
+    @dataclass
+    class DeleteRequested(Message):
+        """The user asked for this model's files to be deleted."""
+
+        model: ModelInfo
+
+    def __init__(self, model_list: ShelfList, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id)
+        self.model_list = model_list
+        """The list, for who moves the focus."""
+        self._told_loaded = False
+
+    @property
+    def highlighted(self) -> ModelInfo | None:
+        """The model under the cursor."""
+        return self.model_list.highlighted
+
+    def action_load(self) -> None:
+        """Ask for the highlighted model."""
+        if (model := self.highlighted) is not None:
+            self.post_message(self.LoadRequested(model))
+
+    def action_talk(self) -> None:
+        """Who is asked for a model that is loaded shows it."""
+        self.action_load()
+
+    def action_delete(self) -> None:
+        """Ask for the highlighted model to be deleted."""
+        if (model := self.highlighted) is not None:
+            self.post_message(self.DeleteRequested(model))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter is said to do what it does."""
+        if action in {"load", "talk"}:
+            return self._on_loaded == (action == "talk")
+        return True
+
+    def watch_active_id(self) -> None:
+        """What enter does may have changed."""
+        self._tell_enter()
+
+    def watch_active_status(self) -> None:
+        """What enter does may have changed."""
+        self._tell_enter()
+
+    @on(ModelList.Highlighted)
+    def _tell_enter(self) -> None:
+        """The footer says what enter does; it is drawn anew only where that changes."""
+        if (loaded := self._on_loaded) != self._told_loaded:
+            self._told_loaded = loaded
+            self.refresh_bindings()
+
+    @property
+    def _on_loaded(self) -> bool:
+        model = self.highlighted
+        return model is not None and self.active_status is ModelStatus.LOADED and model.id == self.active_id
+
+    @on(ModelList.Chosen)
+    def _load_chosen(self, message: ModelList.Chosen) -> None:
+        message.stop()
+        self.post_message(self.LoadRequested(message.model))
