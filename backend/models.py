@@ -56,6 +56,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """The dtype in which most weights are stored, in torch's words (``bfloat16``)."""
     quantization: str | None = None
     """How the stored weights are quantized already (``Q4_1``, ``awq``), or None."""
+    quantization_details: str | None = None
+    """The same at more length (``4 bits in groups of 128``, ``Q4_K 86%, Q6_K 13%``), or None."""
     context_length: int | None = None
     """Tokens."""
     size_bytes: int = 0
@@ -147,6 +149,8 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     parameters: int
     has_chat_template: bool
     seconds: float
+    peaks: dict[str, int] = {}
+    """The most bytes that the engine has held so far on each device (``ram``, ``cuda:0``); empty where unknown."""
     notes: tuple[str, ...] = ()
     """What the user should know, one sentence each ("loaded from the prepared copy")."""
 
@@ -177,6 +181,10 @@ class GenerationStats(Struct, frozen=True, kw_only=True):
     seconds: float
     """From the request's arrival to the last token."""
     finish_reason: FinishReason
+    peaks: dict[str, int] = {}
+    """As those of ``LoadedModel``, after this reply."""
+    cache_bytes: int = 0
+    """What the cache of this conversation took at its end; 0 where unknown."""
     context_full: bool = False
     """Whether the reply ended because prompt and reply together fill the model's context."""
 

@@ -8,7 +8,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
+_QUIETLY = getattr(os, "O_NOATIME", 0)
+"""So that a look at the headers is not taken for a use of the model. Allowed to a file's owner, on Linux."""
 
 
 class Unreadable(Exception):
@@ -55,6 +57,10 @@ class ModelFolder:
 
     def size(self, name: str) -> int:
         """Bytes of a regular file, links followed. Raises Unreadable."""
+        return self.status(name).st_size
+
+    def status(self, name: str) -> os.stat_result:
+        """What the system says of a regular file, links followed. Raises Unreadable."""
         entry = self._entries.get(name)
         if entry is None:
             raise Missing(f"{name} is missing")
@@ -64,7 +70,11 @@ class ModelFolder:
             raise _unreadable(name, error) from error
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable(f"{name} is not a regular file")
-        return status.st_size
+        return status
+
+    def below(self, name: str) -> ModelFolder:
+        """A folder in this one, with the same roots. Raises OSError."""
+        return ModelFolder(f"{self.path.rstrip('/')}/{name}", self._roots)
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[int, int]]:
@@ -80,7 +90,7 @@ class ModelFolder:
                 target, regular = entry.path, entry.is_file(follow_symlinks=False)
             if not regular:
                 raise Unreadable(f"{name} is not a regular file")
-            descriptor = os.open(target, _FLAGS | os.O_NOFOLLOW)
+            descriptor = _opened(target)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
@@ -108,6 +118,14 @@ class ModelFolder:
         if self._roots and not is_within(target, self._roots):
             raise Unreadable(f"{name} is a link to a place outside of the model folders")
         return target
+
+
+def _opened(path: str) -> int:
+    """Raises OSError."""
+    try:
+        return os.open(path, _FLAGS | _QUIETLY)
+    except PermissionError:
+        return os.open(path, _FLAGS)
 
 
 def list_folder(path: str) -> list[os.DirEntry[str]]:

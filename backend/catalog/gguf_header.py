@@ -7,10 +7,11 @@ shrinks or lies on a lost network share would end the process with SIGBUS.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from modeldeck.backend.catalog.files import ModelFolder, Unreadable, read_at
 from modeldeck.backend.catalog.gguf_types import FILE_TYPES, FLOAT_TYPES, TENSOR_TYPES
@@ -22,6 +23,9 @@ MAX_TENSORS = 1_000_000
 MAX_STRINGS = 2_000_000
 """In all arrays together; the largest vocabularies with their merges have 0.8 million."""
 _MAX_TEXT = 2**16
+_MAX_KEPT = 4096
+"""Items of an array that are kept: one for each layer. Of longer ones only the length is."""
+_MAX_TAGS = 64
 _MAX_ELEMENTS = 2**62
 _FIRST_READ = 2**21
 
@@ -63,6 +67,15 @@ class GgufHeader(Struct, frozen=True, kw_only=True):
     parts: int
     """How many files the model is split into; 1 for nearly all."""
     file_bytes: int
+    values: dict[str, object] = {}
+    """Every key of the header: a scalar, a text (of a long one its beginning), a short array of numbers, the first
+    of ``general.tags``, or of any other array its length."""
+    elements_by_type: dict[int, int] = {}
+    """Elements of all tensors of a type."""
+    expert_elements: int = 0
+    """Elements of routed experts."""
+    has_output: bool = False
+    """Whether there is an output head beside the embeddings."""
 
 
 class _Broken(Exception):
@@ -151,26 +164,56 @@ def _header(cursor: _Cursor) -> GgufHeader:
     values: dict[str, object] = {}
     for _ in range(key_count):
         key = cursor.text()
-        values[key] = _value(cursor)
+        values[key] = _value(cursor, key)
     parts = _integer(values, "split.count") or 1
-    elements, dominant = _tensors(cursor, tensor_count, _integer(values, "general.alignment") or 32)
+    tensors = _tensors(cursor, tensor_count, _integer(values, "general.alignment") or 32)
     architecture = _text(values, "general.architecture")
-    quantization = None
-    if dominant is not None and dominant not in FLOAT_TYPES:
-        named = FILE_TYPES.get(_integer(values, "general.file_type") or 0)
-        quantization = named or TENSOR_TYPES[dominant][0]
     return GgufHeader(
         architecture=architecture,
         name=_text(values, "general.name"),
         context_length=_integer(values, f"{architecture}.context_length"),
-        parameters=elements,
-        quantization=quantization,
-        dtype=FLOAT_TYPES.get(dominant) if dominant is not None else None,
+        parameters=sum(tensors.by_type.values()),
+        quantization=_quantization(values, tensors.by_type),
+        dtype=FLOAT_TYPES.get(_dominant(tensors.by_type)),
         has_chat_template=bool(_text(values, "tokenizer.chat_template")),
         vocabulary=_integer(values, "tokenizer.ggml.tokens"),
         parts=parts,
         file_bytes=cursor.size,
+        values=values,
+        elements_by_type=tensors.by_type,
+        expert_elements=tensors.expert_elements,
+        has_output=tensors.has_output,
     )
+
+
+def joined(first: GgufHeader, others: Sequence[GgufHeader]) -> GgufHeader:
+    """The header of a whole split model: the first part tells of the model, and all of them have tensors."""
+    by_type: dict[int, int] = {}
+    for header in (first, *others):
+        for kind, elements in header.elements_by_type.items():
+            by_type[kind] = by_type.get(kind, 0) + elements
+    return structs.replace(
+        first,
+        parameters=sum(by_type.values()),
+        quantization=_quantization(first.values, by_type),
+        dtype=FLOAT_TYPES.get(_dominant(by_type)),
+        file_bytes=first.file_bytes + sum(header.file_bytes for header in others),
+        elements_by_type=by_type,
+        expert_elements=first.expert_elements + sum(header.expert_elements for header in others),
+        has_output=first.has_output or any(header.has_output for header in others),
+    )
+
+
+def _dominant(by_type: dict[int, int]) -> int:
+    """The type of most elements, or -1."""
+    return max(by_type, key=by_type.__getitem__, default=-1)
+
+
+def _quantization(values: dict[str, object], by_type: dict[int, int]) -> str | None:
+    dominant = _dominant(by_type)
+    if dominant == -1 or dominant in FLOAT_TYPES:
+        return None
+    return FILE_TYPES.get(_integer(values, "general.file_type") or 0) or TENSOR_TYPES[dominant][0]
 
 
 def _counts(cursor: _Cursor) -> tuple[int, int]:
@@ -190,15 +233,19 @@ def _counts(cursor: _Cursor) -> tuple[int, int]:
     return tensors, keys
 
 
-def _value(cursor: _Cursor) -> object:
-    """One value; of an array only its length."""
+def _value(cursor: _Cursor, key: str) -> object:
+    """One value; of a long array, and of one of texts, only its length."""
     (kind,) = cursor.unpack(_U32)
     if kind == _STRING:
         return cursor.text()
     if kind == _ARRAY:
         item, count = cursor.unpack(_ARRAY_HEAD)
+        if item == _STRING and key == "general.tags" and count <= _MAX_TAGS:
+            return [cursor.text() for _ in range(count)]
         if item == _STRING:
             cursor.skip_strings(count)
+        elif item in _SCALARS and count <= _MAX_KEPT:
+            return [cursor.unpack(_SCALARS[item])[0] for _ in range(count)]
         elif item in _SCALARS:
             cursor.skip(count * _SCALARS[item].size)
         else:
@@ -209,12 +256,20 @@ def _value(cursor: _Cursor) -> object:
     return cursor.unpack(_SCALARS[kind])[0]
 
 
-def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int | None]:
-    """All elements, and the type of most of them. Checks that the file is long enough for every tensor."""
-    by_type: dict[int, int] = {}
+class _Tensors(Struct):
+    """What the list of tensors says."""
+
+    by_type: dict[int, int]
+    expert_elements: int = 0
+    has_output: bool = False
+
+
+def _tensors(cursor: _Cursor, count: int, alignment: int) -> _Tensors:
+    """Add up the tensors. Checks that the file is long enough for every one."""
+    found = _Tensors({})
     end = 0
     for _ in range(count):
-        cursor.skip(cursor.unpack(_U64)[0])
+        name = cursor.text()
         (dimensions,) = cursor.unpack(_U32)
         if dimensions > 8:
             raise _Broken("has a tensor of more than eight dimensions")
@@ -226,11 +281,13 @@ def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[int, int | No
             raise _Broken(f"has a tensor of the unknown type {kind}")
         _, block, size = TENSOR_TYPES[kind]
         end = max(end, offset + elements // block * size)
-        by_type[kind] = by_type.get(kind, 0) + elements
+        found.by_type[kind] = found.by_type.get(kind, 0) + elements
+        found.expert_elements += elements if "_exps." in name else 0
+        found.has_output = found.has_output or name == "output.weight"
     data = -(-cursor.position // alignment) * alignment
     if data + end > cursor.size:
         raise _Broken(f"is cut off: {data + end - cursor.size:,} bytes are missing")
-    return sum(by_type.values()), max(by_type, key=by_type.__getitem__, default=None)
+    return found
 
 
 def _integer(values: dict[str, object], key: str) -> int | None:

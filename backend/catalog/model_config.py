@@ -7,6 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from modeldeck.backend.catalog.config_part import text_part
+from modeldeck.backend.catalog.modality import modality
+from modeldeck.backend.catalog.quantization import quantization_details, quantization_word
+from modeldeck.backend.catalog.shape import model_shape
+from modeldeck.backend.model_shape import ModelShape
 from modeldeck.backend.text import clean_name
 
 _CONTEXT_KEYS = (
@@ -19,28 +24,38 @@ _CONTEXT_KEYS = (
     "max_seq_length",
 )
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
-"""Where models of several modalities keep the configuration of their language part."""
 _MAX_CONTEXT = 2**40
 
 
 class ConfigFacts(Struct, frozen=True, kw_only=True):
-    """The few values of config.json that the catalog shows; each is None where the file says nothing usable."""
+    """What the catalog shows of config.json; each is None where the file says nothing usable."""
 
     architecture: str | None = None
+    architecture_class: str | None = None
     dtype: str | None = None
     quantization: str | None = None
+    quantization_details: str | None = None
     context_length: int | None = None
     needs_remote_code: bool = False
+    shape: ModelShape | None = None
+    modality: str = "text"
 
 
 def config_facts(config: Mapping[str, Any]) -> ConfigFacts:
     """Pick them out; a value of the wrong kind counts as absent."""
+    names = config.get("architectures")
+    architecture_class = _word(names[0]) if isinstance(names, list) and names else None
+    details = _quantization_config(config)
     return ConfigFacts(
-        architecture=_architecture(config),
+        architecture=_word(config.get("model_type")) or architecture_class,
+        architecture_class=architecture_class,
         dtype=_first_word(config, "dtype", "torch_dtype"),
-        quantization=_quantization(config),
+        quantization=quantization_word(details) if details else None,
+        quantization_details=quantization_details(details) if details else None,
         context_length=_context_length(config),
         needs_remote_code=bool(config.get("auto_map")),
+        shape=model_shape(config),
+        modality=modality(config, architecture_class),
     )
 
 
@@ -68,32 +83,19 @@ def _first_word(config: Mapping[str, Any], *names: str) -> str | None:
     return None
 
 
-def _architecture(config: Mapping[str, Any]) -> str | None:
-    names = config.get("architectures")
-    first = names[0] if isinstance(names, list) and names else None
-    return _word(config.get("model_type")) or _word(first)
-
-
 def _context_length(config: Mapping[str, Any]) -> int | None:
+    """As the file tells it, else as the library's class has it."""
     for part in _parts(config):
         for name in _CONTEXT_KEYS:
             value = part.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_CONTEXT:
+            if type(value) is int and 0 < value < _MAX_CONTEXT:
                 return value
-    return None
+    return text_part(config).count("max_position_embeddings")
 
 
-def _quantization(config: Mapping[str, Any]) -> str | None:
-    """The method in the library's own word; bitsandbytes with its bits."""
+def _quantization_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
     for part in _parts(config):
         details = part.get("quantization_config") or part.get("compression_config")
-        if not isinstance(details, dict):
-            continue
-        method = _word(details.get("quant_method"))
-        if method in (None, "bitsandbytes"):
-            if details.get("load_in_4bit") or details.get("_load_in_4bit"):
-                return "bnb-4bit"
-            if details.get("load_in_8bit") or details.get("_load_in_8bit"):
-                return "bnb-8bit"
-        return method or "quantized"
+        if isinstance(details, dict):
+            return details
     return None

@@ -87,3 +87,21 @@ def _torchao(details: Mapping[str, Any]) -> str | None:
 
 def _word(value: object) -> str | None:
     return clean_name(value, 24) if isinstance(value, str) and value.strip() else None
+
+
+def quantization_details(details: Mapping[str, Any]) -> str | None:
+    """What else the file says: bits, groups and format, in a few words; None where it says none of it."""
+    said = []
+    bits = _bits(details)
+    if bits is not None:
+        said.append(f"{bits} bits")
+    group = details.get("group_size", details.get("q_group_size"))
+    if type(group) is int and group > 0:
+        said.append(f"in groups of {group}")
+    if kind := _word(details.get("bnb_4bit_quant_type")):
+        said.append(kind)
+    if details.get("bnb_4bit_use_double_quant") is True:
+        said.append("double quantization")
+    if kind := _word(details.get("format") or details.get("checkpoint_format") or details.get("version")):
+        said.append(f"format {kind}")
+    return ", ".join(said) or None

@@ -1,6 +1,7 @@
 """What a layer of constant state keeps for one sequence, from the library's own modeling files (transformers 5.23).
 
-``cache_utils.LinearAttentionLayer`` holds for each layer a convolution state of channels x kernel and a recurrent state:
+``cache_utils.LinearAttentionLayer`` holds for each layer a convolution state of channels x kernel and a
+recurrent state:
 
 - Mamba: channels = inner, recurrent = inner x state, with inner = expand x hidden.
 - Mamba 2: channels = inner + 2 x groups x state, recurrent = heads x head_dim x state = inner x state.

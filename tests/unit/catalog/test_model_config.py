@@ -13,22 +13,18 @@ from modeldeck.backend.catalog.model_config import ConfigFacts, config_facts
     ("config", "expected"),
     [
         ({}, ConfigFacts()),
-        ({"architectures": ["FooForCausalLM"]}, ConfigFacts(architecture="FooForCausalLM")),
+        (
+            {"architectures": ["FooForCausalLM"]},
+            ConfigFacts(architecture="FooForCausalLM", architecture_class="FooForCausalLM"),
+        ),
         ({"n_ctx": 1024, "torch_dtype": "torch.float16"}, ConfigFacts(context_length=1024, dtype="float16")),
         ({"seq_length": 8192}, ConfigFacts(context_length=8192)),
         ({"max_position_embeddings": True, "n_positions": -1, "seq_length": "9"}, ConfigFacts()),
         (
-            {"model_type": "gemma3", "text_config": {"max_position_embeddings": 131072, "dtype": "bfloat16"}},
-            ConfigFacts(architecture="gemma3", context_length=131072, dtype="bfloat16"),
+            {"model_type": "new", "text_config": {"max_position_embeddings": 131072, "dtype": "bfloat16"}},
+            ConfigFacts(architecture="new", context_length=131072, dtype="bfloat16"),
         ),
         ({"thinker_config": {"text_config": {"n_positions": 7}}}, ConfigFacts(context_length=7)),
-        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, ConfigFacts(quantization="awq")),
-        (
-            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
-            ConfigFacts(quantization="bnb-4bit"),
-        ),
-        ({"quantization_config": {"_load_in_8bit": True}}, ConfigFacts(quantization="bnb-8bit")),
-        ({"quantization_config": {"bits": 3}}, ConfigFacts(quantization="quantized")),
         ({"auto_map": {"AutoModel": "modeling.py"}}, ConfigFacts(needs_remote_code=True)),
         ({"auto_map": {}}, ConfigFacts()),
     ],
