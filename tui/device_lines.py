@@ -21,7 +21,9 @@ _QUIET = "$foreground 60%"
 _NEARLY_FULL = 0.95
 _WORTH_SAYING = 50_000_000
 """Bytes; what shows as 0.0 GB says nothing."""
-_PID_CELLS, _USER_CELLS, _BYTES_CELLS, _OWNER_CELLS = 8, 12, 9, 16
+_PID_CELLS, _BYTES_CELLS = 8, 9
+_ROOMY = 60
+"""Cells from which names of users have all the room that most of them need."""
 
 
 def device_lines(reading: MemoryReading, history: MemoryHistory, width: int) -> list[Content]:
@@ -107,22 +109,21 @@ def _share_of_engine(engine_bytes: int) -> str:
 
 def _processes(device: DeviceMemory, width: int) -> Iterator[Content]:
     if device.processes:
-        yield Content.styled(_process_row("pid", "user", "program", "memory", "", width), _QUIET)
+        yield Content.styled(_process_row("pid", "user", "program", "memory", width), _QUIET)
     for process in device.processes:
         yield Content.styled(_words_of(process, width), "bold $text-success" if process.ours else "")
 
 
 def _words_of(process: DeviceProcess, width: int) -> str:
     used = "not told" if process.used_bytes is None else size(process.used_bytes)
-    return _process_row(
-        str(process.pid), process.user, process.name, used, "this modeldeck" if process.ours else "", width
-    )
+    name = f"this modeldeck ({process.name})" if process.ours else process.name
+    return _process_row(str(process.pid), process.user, name, used, width)
 
 
-def _process_row(pid: str, user: str, name: str, used: str, owner: str, width: int) -> str:
-    cells = max(8, width - _PID_CELLS - _USER_CELLS - _BYTES_CELLS - _OWNER_CELLS - 4)
-    columns = (pid.rjust(_PID_CELLS), _fit(user, _USER_CELLS), _fit(name, cells), used.rjust(_BYTES_CELLS))
-    return f"{'  '.join(columns[:2])}  {columns[2]}{columns[3]}{f'  {owner}' if owner else ''}"
+def _process_row(pid: str, user: str, name: str, used: str, width: int) -> str:
+    user_cells = 12 if width >= _ROOMY else 8
+    name_cells = max(4, width - _PID_CELLS - user_cells - _BYTES_CELLS - 4)
+    return f"{pid:>{_PID_CELLS}}  {_fit(user, user_cells)}  {_fit(name, name_cells)}{used:>{_BYTES_CELLS}}"
 
 
 def _fit(text: str, cells: int) -> str:

@@ -1,32 +1,37 @@
-"""The status bar's own work: it reads the memory at one pace, however often the reading changes."""
+"""The status bar's own work: memory as the feed tells it, and clocks that do not disturb each other."""
 
 from __future__ import annotations
 
 import pytest
 
-from modeldeck.backend.memory import DeviceMemory, MemoryReading
+from modeldeck.backend.memory import MemoryMonitor
 from modeldeck.backend.models import ModelStatus
+from modeldeck.backend.nvml import Nvml
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.widgets import status_bar
-from tests.helpers import wait_until
-from tests.tui.deck import WIDE, deck, opened
+from tests.fakes.gpu_drivers import FakePynvml
+from tests.helpers import screen_text, wait_until
+from tests.tui.deck import NARROW, WIDE, deck, opened
 
 
-def reading(used_bytes: int) -> MemoryReading:
-    ram = DeviceMemory(name="ram", label="RAM", used_bytes=used_bytes, total_bytes=2**34)
-    return MemoryReading(devices=(), ram=ram)
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+async def test_the_gpus_are_told_at_the_feeds_pace(size: tuple[int, int]) -> None:
+    ml = FakePynvml()
+    app = deck(monitor=MemoryMonitor([Nvml(lambda: ml)], environ={}))
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "10.7/85.9 GB" in screen_text(app))
+        ml.used[ml.devices[0]] *= 2
+        await wait_until(pilot, lambda: "21.5/85.9 GB" in screen_text(app))
 
 
-async def test_a_changed_reading_starts_no_other_reader() -> None:
-    app = deck()
+async def test_the_feed_is_the_only_reader() -> None:
+    ml = FakePynvml()
+    app = deck(monitor=MemoryMonitor([Nvml(lambda: ml)], environ={}))
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
-        status = app.main_screen.status
-        assert status is not None
-        for used_bytes in range(5):
-            status.memory = reading(used_bytes * 2**30)
-            await pilot.pause()
-        await wait_until(pilot, lambda: [worker.group for worker in app.workers].count("memory") == 1)
+        await wait_until(pilot, lambda: app.services.memory.reading is not None)
+        assert ml.called.count("nvmlInit") == 1
 
 
 async def test_a_download_does_not_restart_the_clock_of_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
