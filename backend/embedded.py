@@ -73,6 +73,19 @@ def embedded_downloader(settings: Settings, paths: Paths, on_log: Callable[[str]
     return start
 
 
+def embedded_scanner(on_log: Callable[[str], None]) -> EngineStarter:
+    """What starts the child that looks for models: no secret, since what it reads may be anybody's."""
+
+    async def start() -> EngineClient:
+        return await EngineClient.start(
+            (sys.executable, "-P", "-m", "modeldeck.backend.catalog.scanner"),
+            scanner_environment(os.environ),
+            on_log=on_log,
+        )
+
+    return start
+
+
 def engine_command(engine_python: str = "") -> tuple[str, ...]:
     """The command line of an engine in this interpreter, or in that of another environment.
 
@@ -109,6 +122,11 @@ def downloader_environment(paths: Paths, environ: Mapping[str, str]) -> dict[str
     more = _NETWORK_NAMES | _HUB_TOKENS
     kept = {name: value for name, value in environ.items() if name in more or _is_for_engines(name)}
     return kept | {"HF_HUB_CACHE": str(paths.hub_cache), "PYTHONUNBUFFERED": "1"}
+
+
+def scanner_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """An engine's: where Python and the starter's package are found, and the user's home."""
+    return {name: value for name, value in environ.items() if _is_for_engines(name)}
 
 
 def _is_for_engines(name: str) -> bool:

@@ -13,6 +13,7 @@
      │   └─ RemoteCodeRefused       the model ships its own code and nobody allowed it
      ├─ GenerationError        this reply failed; the model is still loaded
      ├─ DownloadError          nothing was installed; what was fetched is kept for the next try
+ ├─ CatalogError           what lies on the disk could not be looked at, or not be deleted
      └─ EngineDied             the process is gone; load again
          └─ EngineStalled      it was alive but made no progress, and was ended
 
@@ -69,6 +70,10 @@ class GenerationError(BackendError):
 
 class DownloadError(BackendError):
     """A model could not be downloaded."""
+
+
+class CatalogError(BackendError):
+    """Models could not be looked for, read or deleted."""
 
 
 class EngineDied(BackendError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from io import StringIO
 
 from modeldeck.backend.errors import EngineDied
@@ -19,7 +20,12 @@ from modeldeck.backend.protocol import (
     LoadFailed,
     LoadFinished,
     LoadProgress,
+    ModelMissing,
+    ModelRead,
+    ModelsFound,
     ProtocolError,
+    Reading,
+    ScanFinished,
     TokensGenerated,
 )
 
@@ -33,6 +39,11 @@ RequestEvent = (
     | DownloadProgress
     | DownloadFinished
     | DownloadFailed
+    | Reading
+    | ModelsFound
+    | ScanFinished
+    | ModelRead
+    | ModelMissing
 )
 """The events that belong to a request."""
 ProcessEvent = EngineStarted | EngineReady | EngineLog | CopyWritten
@@ -43,7 +54,7 @@ MAX_PENDING_TEXT = 64 * 2**20
 
 
 class EventStream:
-    """What the engine answers to one request, in order: progress, then text, then the one event that ends it.
+    """What a child answers to one request, in order: progress, then models or text, then the one event that ends it.
 
     While nobody takes them, progress of the same stage is replaced by newer progress and pieces of text are joined,
     so that a stalled terminal costs no more memory than the reply itself.
@@ -53,7 +64,8 @@ class EventStream:
         self.request_id = request_id
         self.finished = asyncio.Event()
         """Set as soon as the end has arrived, whether or not anybody has taken it."""
-        self._progress: dict[str, LoadProgress | DownloadProgress] = {}
+        self._progress: dict[str, LoadProgress | DownloadProgress | Reading] = {}
+        self._models: deque[ModelsFound | ScanFinished] = deque()
         self._text = StringIO()
         self._new_tokens = 0
         self._end: RequestEvent | EngineDied | None = None
@@ -68,6 +80,10 @@ class EventStream:
                 self._progress[event.stage] = event
             case DownloadProgress():
                 self._progress["download"] = event
+            case Reading():
+                self._progress["reading"] = event
+            case ModelsFound() | ScanFinished():
+                self._models.append(event)
             case TokensGenerated():
                 if self._text.tell() + len(event.text) > MAX_PENDING_TEXT:
                     raise ProtocolError("a reply grew beyond every limit")
@@ -89,11 +105,13 @@ class EventStream:
     def _take(self) -> RequestEvent | EngineDied:
         if self._progress:
             event: RequestEvent | EngineDied = self._progress.pop(next(iter(self._progress)))
+        elif self._models:
+            event = self._models.popleft()
         elif self._text.tell() or self._end is None:
             event = TokensGenerated(self.request_id, self._text.getvalue(), self._new_tokens)
             self._text = StringIO()
         else:
             return self._end  # stays, so that whoever asks again is told again
-        if not (self._progress or self._text.tell() or self._end is not None):
+        if not (self._progress or self._models or self._text.tell() or self._end is not None):
             self._arrived.clear()
         return event

@@ -1,7 +1,7 @@
 """What the processes say to each other: one JSON object a line, at most ``MAX_LINE`` bytes, two closed unions.
 
 The UI process sends a ``Request``; the child answers with an ``Event``. Every event that belongs to a request carries
-its ``request_id``. Downloads run in a child of their own and speak the same lines.
+its ``request_id``. Downloads and the look for models run in children of their own and speak the same lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from modeldeck.backend.models import ChatMessage, GenerationStats, LoadedModel, LoadRequest, LoadStage
+from modeldeck.backend.catalog.places import Places, Skip, Spot
+from modeldeck.backend.models import (
+    ChatMessage,
+    GenerationStats,
+    LoadedModel,
+    LoadRequest,
+    LoadStage,
+    ModelInfo,
+    ModelSource,
+)
 from modeldeck.config.generation import GenerationSettings
 
 PROTOCOL_VERSION = 1
@@ -52,11 +61,44 @@ class Download(Struct, frozen=True, tag="download"):
     revision: str | None = None
 
 
+class Scan(Struct, frozen=True, tag="scan"):
+    """Look for models, then keep looking for changes; sent again, look at once."""
+
+    request_id: int
+    places: Places
+    index: bytes
+    """Path of the index file."""
+    stamp: str = ""
+    """Of the index whose rows are shown already; rows that are still so are not sent then."""
+    skipped: tuple[Skip, ...] = ()
+    cautious: bool = False
+    """Name every spot before it is touched: an earlier child died and nobody knows of what."""
+
+
+class FindModel(Struct, frozen=True, tag="find_model"):
+    """Which model does a person mean by this text?"""
+
+    request_id: int
+    places: Places
+    index: bytes
+    text: bytes
+    skipped: tuple[Skip, ...] = ()
+    cautious: bool = False
+
+
+class ReadModel(Struct, frozen=True, tag="read_model"):
+    """Read what lies at a path, wherever that is."""
+
+    request_id: int
+    path: bytes
+    source: ModelSource
+
+
 class Shutdown(Struct, frozen=True, tag="shutdown"):
     """End the process."""
 
 
-Request = Load | Generate | Stop | Download | Shutdown
+Request = Load | Generate | Stop | Download | Scan | FindModel | ReadModel | Shutdown
 
 
 class EngineStarted(Struct, frozen=True, tag="started"):
@@ -157,6 +199,48 @@ class DownloadFailed(Struct, frozen=True, tag="download_failed"):
     detail: str = ""
 
 
+class Reading(Struct, frozen=True, tag="reading"):
+    """What the scan is at: told twice a second while that changes, so that a hang is known by its name."""
+
+    request_id: int
+    spot: Spot
+    """An empty path while it waits for changes."""
+
+
+class ModelsFound(Struct, frozen=True, tag="models_found"):
+    """Models that are new or not as they were told before."""
+
+    request_id: int
+    models: tuple[ModelInfo, ...]
+
+
+class ScanFinished(Struct, frozen=True, tag="scan_finished"):
+    """Everything was looked at once more."""
+
+    request_id: int
+    gone: tuple[str, ...] = ()
+    """Ids that were told, or shown from the index, and are there no more."""
+    complete: bool = False
+    """Nothing was left out as shown already: what this process never told is not there."""
+    looked_in: tuple[str, ...] = ()
+    """Where it looked, in words; only when it found nothing."""
+
+
+class ModelRead(Struct, frozen=True, tag="model_read"):
+    """The model that was asked for."""
+
+    request_id: int
+    model: ModelInfo
+
+
+class ModelMissing(Struct, frozen=True, tag="model_missing"):
+    """There is no such model, or there are several; the message is a sentence for the user."""
+
+    request_id: int
+    message: str
+    ambiguous: bool = False
+
+
 class EngineLog(Struct, frozen=True, tag="log"):
     """A line for the log view that the engine itself has to say ("the system prompt went into the first turn")."""
 
@@ -183,6 +267,11 @@ EngineEvent = (
     | DownloadProgress
     | DownloadFinished
     | DownloadFailed
+    | Reading
+    | ModelsFound
+    | ScanFinished
+    | ModelRead
+    | ModelMissing
     | EngineLog
     | CopyWritten
 )

@@ -20,7 +20,7 @@ class Paths:
     state: Path
     """What is kept between runs: how models were loaded last, and the log."""
     cache: Path
-    """What can be made again: prepared GGUF copies."""
+    """What can be made again: prepared GGUF copies, the index of the catalog."""
     log_file: Path
     hub_cache: Path
     """The Hugging Face cache, where huggingface_hub puts it under the same environment."""
@@ -41,6 +41,11 @@ class Paths:
     def gguf_copies(self) -> Path:
         """Prepared safetensors copies of GGUF models."""
         return self.cache / "gguf"
+
+    @property
+    def catalog_index(self) -> Path:
+        """The models that were found last."""
+        return self.cache / "catalog.jsonl"
 
     @classmethod
     def from_environment(cls) -> Paths:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from modeldeck.backend.catalog.files import ModelFolder, is_within, list_folder, reason
+from modeldeck.backend.catalog.files import ModelFolder, is_within, reason
 from modeldeck.backend.catalog.finding import ModelNotFound, choose, is_typed_path
 from modeldeck.backend.catalog.folders import FolderScan, folder_identity, gguf_identity, is_gguf_name, named_below
 from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_hub_cache, scan_repo
@@ -59,8 +59,8 @@ class Catalog:
 
     def looked_in(self) -> tuple[str, ...]:
         """The places that ``scan`` looks in and what is wrong with them: ``~/models (not there)``."""
-        folders = [_described(folder, lambda name: not name.startswith(".")) for folder in self._folders]
-        return (*dict.fromkeys(folders), _described(self._hub_cache, is_repo_name))
+        folders = [self._described(folder, lambda name: not name.startswith(".")) for folder in self._folders]
+        return (*dict.fromkeys(folders), self._described(self._hub_cache, is_repo_name))
 
     def find(self, text: str) -> ModelInfo:
         """The model with this id, name, unique part of a name, or path. Raises ModelNotFound."""
@@ -98,6 +98,21 @@ class Catalog:
         if row.path == row.id and row.format is not ModelFormat.GGUF:
             return structs.replace(row, name=clean_name(named_below(row.path, roots).name))
         return row
+
+    def _described(self, folder: Path, counts: Callable[[str], bool]) -> str:
+        home = str(Path.home())
+        text = str(folder)
+        shown = f"~{text.removeprefix(home)}" if is_within(text, (home,)) else text
+        try:
+            entries = self._reader.list(text)
+        except FileNotFoundError:
+            return f"{shown} (not there)"
+        except NotADirectoryError:
+            return f"{shown} (not a folder)"
+        except OSError as error:
+            return f"{shown} (cannot be read: {reason(error)})"
+        return shown if any(counts(entry.name) for entry in entries) else f"{shown} (empty)"
+
 
 
 def read_model(path: Path, source: ModelSource) -> ModelInfo:
@@ -146,18 +161,3 @@ def _real(path: Path) -> str:
         return os.path.realpath(path)
     parent = os.path.realpath(path.parent)
     return f"{parent.rstrip('/')}/{path.name}"
-
-
-def _described(folder: Path, counts: Callable[[str], bool]) -> str:
-    home = str(Path.home())
-    text = str(folder)
-    shown = f"~{text.removeprefix(home)}" if is_within(text, (home,)) else text
-    try:
-        entries = list_folder(text)
-    except FileNotFoundError:
-        return f"{shown} (not there)"
-    except NotADirectoryError:
-        return f"{shown} (not a folder)"
-    except OSError as error:
-        return f"{shown} (cannot be read: {reason(error)})"
-    return shown if any(counts(entry.name) for entry in entries) else f"{shown} (empty)"

@@ -26,6 +26,10 @@ class FolderScan:
 
     def scan(self, root: str) -> Iterator[ModelInfo]:
         """Every model under ``root``, as it is found. Never raises for what is there."""
+        try:
+            self._reader.visit(root)
+        except OSError:
+            return
         real = os.path.realpath(root)
         yield from self._walk(real, (real,), MAX_DEPTH, inside_model=False)
 
@@ -46,9 +50,9 @@ class FolderScan:
             if entry.name.startswith("."):
                 continue
             if entry.is_symlink():
-                yield from _outside(entry, roots)
+                yield from self._outside(entry, roots)
             elif depth > 0 and entry.is_dir(follow_symlinks=False):
-                if is_repo_name(entry.name) and os.path.isdir(f"{entry.path}/snapshots"):  # noqa: PTH112  # hot
+                if is_repo_name(entry.name) and self._is_repo(entry.path):
                     yield from scan_repo(path, entry.name, self._reader)
                 else:
                     yield from self._walk(entry.path, roots, depth - 1, "config.json" in folder)
@@ -56,6 +60,7 @@ class FolderScan:
     def _is_new(self, path: str, depth: int) -> bool:
         """Whether this folder was not yet walked at least so deep."""
         try:
+            self._reader.visit(path)
             status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  # paths are strings throughout the scan
         except OSError:
             return True  # listing it will say why
@@ -64,6 +69,30 @@ class FolderScan:
             return False
         self._visited[key] = depth
         return True
+
+    def _is_repo(self, path: str) -> bool:
+        try:
+            self._reader.visit(path)
+        except OSError:
+            return False  # listing it will say why
+        return os.path.isdir(f"{path}/snapshots")  # noqa: PTH112  # paths are strings throughout the scan
+
+    def _outside(self, entry: os.DirEntry[str], roots: tuple[str, ...]) -> Iterator[ModelInfo]:
+        """A linked folder is never entered; one that leads to a model elsewhere is told, with what to do about it."""
+        try:
+            self._reader.visit(entry.path)
+            if not entry.is_dir():
+                return
+            target = os.path.realpath(entry.path)
+            if is_within(target, roots) or not os.path.isfile(f"{target}/config.json"):  # noqa: PTH113
+                return
+        except OSError:
+            return
+        yield unreadable_row(
+            named_below(entry.path, roots),
+            entry.path,
+            f"it is a link to {target}, outside of the model folders: add that folder to model_folders",
+        )
 
     def _models_in(self, folder: ModelFolder, roots: tuple[str, ...], inside_model: bool) -> Iterator[ModelInfo]:
         ggufs = [name for name in folder.names if is_gguf_name(name) and not folder.is_folder(name)]
@@ -98,20 +127,3 @@ def gguf_identity(folder: str, name: str, source: ModelSource = ModelSource.FOLD
     """A GGUF file is known by its real path and called by its name without the ending."""
     called = name[: -len(".gguf")] if is_gguf_name(name) else name
     return Identity(f"{folder.rstrip('/')}/{name}", called, source)
-
-
-def _outside(entry: os.DirEntry[str], roots: tuple[str, ...]) -> Iterator[ModelInfo]:
-    """A linked folder is never entered; one that leads to a model elsewhere is told, with what to do about it."""
-    try:
-        if not entry.is_dir():
-            return
-        target = os.path.realpath(entry.path)
-        if is_within(target, roots) or not os.path.isfile(f"{target}/config.json"):  # noqa: PTH113
-            return
-    except OSError:
-        return
-    yield unreadable_row(
-        named_below(entry.path, roots),
-        entry.path,
-        f"it is a link to {target}, outside of the model folders: add that folder to model_folders",
-    )

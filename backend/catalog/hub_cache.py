@@ -26,8 +26,9 @@ def repo_id(name: str) -> str:
 
 def scan_hub_cache(cache: str, reader: Reader) -> Iterator[ModelInfo]:
     """One row for every snapshot of every model. Never raises for what is there."""
-    real = os.path.realpath(cache)
     try:
+        reader.visit(cache)
+        real = os.path.realpath(cache)
         entries = reader.list(real)
     except OSError:
         return  # looked_in() says why

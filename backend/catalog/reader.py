@@ -12,6 +12,9 @@ from modeldeck.backend.models import ModelInfo
 class Reader:
     """Reads everything anew. Who keeps an index, names paths or watches them overrides the methods."""
 
+    def visit(self, path: str) -> None:
+        """The scan turns to this path. Raises OSError where it shall leave it alone."""
+
     def list(self, path: str) -> list[os.DirEntry[str]]:
         """The entries of a folder. Raises OSError."""
         return list_folder(path)

@@ -7,42 +7,25 @@ import sys
 import threading
 from queue import Queue
 
+from modeldeck.backend.child_wire import Wire, take_stdout
 from modeldeck.backend.linux import die_with_parent
 from modeldeck.backend.protocol import (
     PROTOCOL_VERSION,
     Download,
     DownloadFailed,
     DownloadFinished,
-    EngineEvent,
     EngineStarted,
     ProtocolError,
     Shutdown,
     decode_request,
-    encode,
 )
 
 EXIT_BAD_REQUEST = 65
 
 
-class Wire:
-    """Writes events, whole lines only, from any thread."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(descriptor, "wb")
-        self._lock = threading.Lock()
-
-    def send(self, event: EngineEvent) -> None:
-        """Write one event at once."""
-        with self._lock:
-            self._file.write(encode(event))
-            self._file.flush()
-
-
 def main() -> None:
     """Say hello, then do the one download that is asked for; the end of stdin ends the process at any moment."""
-    wire = Wire(os.dup(1))
-    os.dup2(2, 1)  # no print may land on the wire
-    sys.stdout = sys.stderr
+    wire = take_stdout()
     downloads: Queue[Download] = Queue()
     threading.Thread(target=_read_requests, args=(downloads,), daemon=True).start()
     die_with_parent()

@@ -15,10 +15,14 @@ from modeldeck.backend.protocol import (
     DownloadFailed,
     EngineReady,
     EngineStarted,
+    FindModel,
     Generate,
     GenerationFailed,
     Load,
     LoadFailed,
+    ModelMissing,
+    ReadModel,
+    Scan,
     Shutdown,
     Stop,
 )
@@ -60,6 +64,8 @@ def _answer(arrival: Arrival, session: Session, wire: Wire, inbox: Inbox) -> Non
             inbox.forget(request.request_id)
         case Download():
             wire.send(DownloadFailed(request.request_id, "An engine downloads nothing; a process of its own does."))
+        case Scan() | FindModel() | ReadModel():
+            wire.send(ModelMissing(request.request_id, "An engine looks for no models; a process of its own does."))
         case Stop() | Shutdown():  # the inbox deals with them
             pass
         case _:

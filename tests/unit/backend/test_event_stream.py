@@ -7,10 +7,20 @@ import asyncio
 import pytest
 
 from modeldeck.backend import event_stream
+from modeldeck.backend.catalog.places import Spot
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.event_stream import EventStream
 from modeldeck.backend.models import LoadStage
-from modeldeck.backend.protocol import DownloadProgress, GenerationFailed, LoadProgress, ProtocolError, TokensGenerated
+from modeldeck.backend.protocol import (
+    DownloadProgress,
+    GenerationFailed,
+    LoadProgress,
+    ModelsFound,
+    ProtocolError,
+    Reading,
+    ScanFinished,
+    TokensGenerated,
+)
 
 
 async def test_text_that_nobody_took_is_joined() -> None:
@@ -38,6 +48,20 @@ async def test_newer_progress_replaces_older_of_the_same_stage_only() -> None:
     stream.put(DownloadProgress(1, 1, 9))
     stream.put(DownloadProgress(1, 2, 9))
     assert await stream.next() == DownloadProgress(1, 2, 9)
+
+
+async def test_found_models_come_in_order_and_of_what_is_read_only_the_newest_counts() -> None:
+    stream = EventStream(1)
+    stream.put(ModelsFound(1, ()))
+    stream.put(Reading(1, Spot(b"/a")))
+    stream.put(Reading(1, Spot(b"/b", True)))
+    stream.put(ScanFinished(1))
+    stream.put(ModelsFound(1, ()))
+    stream.put(EngineDied("gone"))
+    assert await stream.next() == Reading(1, Spot(b"/b", True))
+    assert [await stream.next() for _ in range(3)] == [ModelsFound(1, ()), ScanFinished(1), ModelsFound(1, ())]
+    with pytest.raises(EngineDied):
+        await stream.next()
 
 
 async def test_an_empty_stream_waits() -> None:

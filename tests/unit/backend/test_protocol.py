@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modeldeck.backend.catalog.places import Places, Skip, Spot
 from modeldeck.backend.models import (
     ChatMessage,
     FinishReason,
@@ -16,6 +17,8 @@ from modeldeck.backend.models import (
     LoadedModel,
     LoadRequest,
     LoadStage,
+    ModelInfo,
+    ModelSource,
     Quantization,
 )
 from modeldeck.backend.protocol import (
@@ -29,6 +32,7 @@ from modeldeck.backend.protocol import (
     EngineLog,
     EngineReady,
     EngineStarted,
+    FindModel,
     Generate,
     GenerationFailed,
     GenerationFinished,
@@ -36,8 +40,15 @@ from modeldeck.backend.protocol import (
     LoadFailed,
     LoadFinished,
     LoadProgress,
+    ModelMissing,
+    ModelRead,
+    ModelsFound,
     ProtocolError,
+    Reading,
+    ReadModel,
     Request,
+    Scan,
+    ScanFinished,
     Shutdown,
     Stop,
     TokensGenerated,
@@ -79,11 +90,29 @@ _settings = st.sampled_from([BUILT_IN, GenerationSettings(), GenerationSettings(
 _messages = st.lists(st.builds(ChatMessage, _text, _text), max_size=3).map(tuple)
 _kinds = st.sampled_from(["load", "memory", "unsupported", "quantization", "remote_code"])
 
+_bytes = st.binary()
+_texts = st.lists(_text, max_size=3).map(tuple)
+_places = st.builds(Places, st.lists(_bytes, max_size=3).map(tuple), _bytes, st.booleans())
+_spots = st.builds(Spot, _bytes, st.booleans())
+_skipped = st.lists(st.builds(Skip, _spots, _text), max_size=3).map(tuple)
+_models = st.builds(
+    ModelInfo,
+    id=_text,
+    name=_text,
+    path=_text,
+    source=st.sampled_from(ModelSource),
+    parameters=st.none() | _numbers,
+    problems=st.lists(_text, max_size=2).map(tuple),
+)
+
 REQUESTS = {
     Load: st.builds(Load, _ids, _load_requests),
     Generate: st.builds(Generate, _ids, _messages, _settings),
     Stop: st.builds(Stop, _ids),
     Download: st.builds(Download, _ids, _text, st.none() | _text),
+    Scan: st.builds(Scan, _ids, _places, _bytes, _text, _skipped, st.booleans()),
+    FindModel: st.builds(FindModel, _ids, _places, _bytes, _bytes, _skipped, st.booleans()),
+    ReadModel: st.builds(ReadModel, _ids, _bytes, st.sampled_from(ModelSource)),
     Shutdown: st.builds(Shutdown),
 }
 EVENTS = {
@@ -99,6 +128,17 @@ EVENTS = {
     DownloadFinished: st.builds(DownloadFinished, _ids, _text, _text),
     DownloadFailed: st.builds(DownloadFailed, _ids, _text, _text),
     CopyWritten: st.builds(CopyWritten, _text),
+    Reading: st.builds(Reading, _ids, _spots),
+    ModelsFound: st.builds(ModelsFound, _ids, st.lists(_models, max_size=3).map(tuple)),
+    ScanFinished: st.builds(
+        ScanFinished,
+        _ids,
+        st.lists(_text, max_size=3).map(tuple),
+        st.booleans(),
+        st.lists(_text, max_size=3).map(tuple),
+    ),
+    ModelRead: st.builds(ModelRead, _ids, _models),
+    ModelMissing: st.builds(ModelMissing, _ids, _text, st.booleans()),
     EngineLog: st.builds(EngineLog, st.sampled_from(["info", "warning", "error"]), _text),
 }
 

@@ -1,0 +1,93 @@
+"""The models of the last scan, kept in the cache folder: shown at once on the next start, and read only if changed.
+
+A file of JSON lines: the head, then one entry for each row in the order of the list. Whatever is wrong with it, it
+counts as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from modeldeck.backend import model_shape, models
+from modeldeck.backend.catalog.places import Places
+from modeldeck.backend.models import ModelInfo
+from modeldeck.config.atomic import write_atomically
+
+MAX_INDEX = 256 * 2**20
+"""Bytes; a longer file was not written by us."""
+
+
+class IndexHead(Struct, frozen=True):
+    """Whose index this is."""
+
+    version: str
+    stamp: str
+    """Of this very file: who has shown its rows can say so."""
+    places: Places
+
+
+class IndexEntry(Struct, frozen=True):
+    """One row."""
+
+    key: str
+    """Of the identity and the files behind the row (``fingerprint``); empty where the row is made anew every time."""
+    model: ModelInfo
+
+
+class Index:
+    """The lines of an index file, decoded when they are asked for."""
+
+    def __init__(self, head: IndexHead, lines: Sequence[bytes]) -> None:
+        self.stamp = head.stamp
+        self.places = head.places
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Every entry that can be read."""
+        for line in self._lines:
+            try:
+                yield _entries.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return
+
+
+_heads = msgspec.json.Decoder(IndexHead)
+_entries = msgspec.json.Decoder(IndexEntry)
+_encoder = msgspec.json.Encoder()
+
+
+def read_index(path: Path) -> Index | None:
+    """The index, unless there is none, or it is broken or that of another version."""
+    try:
+        if path.stat().st_size > MAX_INDEX:
+            return None
+        first, *lines = path.read_bytes().splitlines()
+        head = _heads.decode(first)
+    except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return None
+    return Index(head, lines) if head.version == version() else None
+
+
+def write_index(path: Path, places: Places, entries: Iterable[IndexEntry]) -> None:
+    """Replace the index whole. Raises OSError."""
+    head = IndexHead(version(), os.urandom(8).hex(), places)
+    lines = [_encoder.encode(head), *map(_encoder.encode, entries)]
+    write_atomically(path, b"\n".join(lines).decode())
+
+
+def version() -> str:
+    """Changes with the fields of a row and with the code that fills them, which an update replaces."""
+    here = Path(__file__).parent
+    files = [*here.iterdir(), Path(models.__file__), Path(model_shape.__file__)]
+    parts = [f"{file.name} {(status := file.stat()).st_size} {status.st_mtime_ns}" for file in files if file.suffix]
+    fields = [repr(kind.__annotations__) for kind in (ModelInfo, model_shape.ModelShape, model_shape.WeightBlock)]
+    return hashlib.blake2b("\n".join([*sorted(parts), *fields]).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,39 @@
+"""Where the catalog looks, and the spots that it had better leave alone; paths are bytes, as the system has them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Places(Struct, frozen=True):
+    """Everything that is searched for models."""
+
+    folders: tuple[bytes, ...]
+    hub_cache: bytes
+    starter: bool = True
+    """Whether the package with the starter model counts."""
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], hub_cache: Path, starter: bool = True) -> Places:
+        """From the user's settings."""
+        return cls(tuple(os.fsencode(folder) for folder in folders), os.fsencode(hub_cache), starter)
+
+
+class Spot(Struct, frozen=True):
+    """What a scan is at."""
+
+    path: bytes = b""
+    is_model: bool = False
+    """It reads the model there; else it lists the folder, or asks whether something has changed."""
+
+
+class Skip(Struct, frozen=True):
+    """A spot that a child hung or died at."""
+
+    spot: Spot
+    problem: str
+    """What its row says, a sentence without its full stop."""

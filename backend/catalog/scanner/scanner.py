@@ -1,0 +1,206 @@
+"""Scans, tells what is new, then looks for changes; one request at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Lock
+from time import monotonic
+from typing import assert_never
+
+import msgspec
+
+from modeldeck.backend.catalog.catalog import Catalog, read_model
+from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
+from modeldeck.backend.catalog.index import IndexEntry, read_index, write_index
+from modeldeck.backend.catalog.places import Places, Spot
+from modeldeck.backend.catalog.scanner.life import SignOfLife
+from modeldeck.backend.catalog.scanner.tracked_reader import TrackedReader
+from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.protocol import (
+    EngineEvent,
+    FindModel,
+    ModelMissing,
+    ModelRead,
+    ModelsFound,
+    Reading,
+    ReadModel,
+    Scan,
+    ScanFinished,
+)
+from modeldeck.backend.text import clean_name, clean_text
+
+CatalogRequest = Scan | FindModel | ReadModel
+POLL_SECONDS = 2.0
+"""Between two looks for changes; a look and the scan after it leave room to spare of the 5 s that are promised."""
+MOST_POLL_SECONDS = 30.0
+BATCH_SECONDS = 0.05
+MAX_ROW = 2**20
+"""Bytes of one row; one that a hostile header makes longer than this tells only what is wrong."""
+MAX_BATCH = 2**21
+_SHARE = 20
+"""A look takes at most one part in so many of the time; on a slow file system it is rarer instead."""
+
+
+class Scanner:
+    """What the process does with its main thread."""
+
+    def __init__(self, send: Callable[[EngineEvent], None], requests: Queue[CatalogRequest], saving: Lock) -> None:
+        self._send = send
+        self._requests = requests
+        self._saving = saving
+        self._life = SignOfLife(self._tell_spot)
+        self._request_id = 0
+        self._scan: Scan | None = None
+        self._reader: TrackedReader | None = None
+        self._known: dict[str, ModelInfo] | None = None
+        """Rows by their keys, from the index and the last scan; None before either."""
+        self._told: dict[str, ModelInfo] | None = None
+        """What the other side shows, by id; None before the first scan."""
+        self._saved: list[tuple[str, str]] = []
+
+    def run(self) -> None:
+        """Answer requests, and look for changes in between, for ever."""
+        self._life.start()
+        pause = POLL_SECONDS
+        while True:
+            try:
+                request = self._requests.get(timeout=None if self._scan is None else pause)
+            except Empty:
+                pause = self._look_for_changes()
+            else:
+                self._answer(request)
+                pause = POLL_SECONDS
+            self._life.idle()
+
+    def _answer(self, request: CatalogRequest) -> None:
+        self._request_id = request.request_id
+        match request:
+            case Scan():
+                self._scan = request
+                self._life.cautious = request.cautious
+                self._look(request)
+            case FindModel():
+                self._life.cautious = request.cautious
+                self._find(request)
+            case ReadModel():
+                model = read_model(Path(os.fsdecode(request.path)), request.source)
+                self._send(ModelRead(request.request_id, _bounded(model)))
+            case _:
+                assert_never(request)
+
+    def _look_for_changes(self) -> float:
+        """Returns how long to wait until the next look."""
+        started = monotonic()
+        if self._scan is not None and self._reader is not None and self._reader.changed():
+            self._look(self._scan)
+        return min(MOST_POLL_SECONDS, max(POLL_SECONDS, _SHARE * (monotonic() - started)))
+
+    def _look(self, scan: Scan) -> None:
+        """One whole scan; tells what differs from what the other side shows."""
+        first = self._told is None
+        told = self._load(scan.places, scan.index, scan.stamp)
+        reader = TrackedReader(self._known or {}, scan.skipped, self._life)
+        catalog = _catalog(scan.places, reader)
+        seen: dict[str, ModelInfo] = {}
+        for batch in _batches(self._news(catalog, told, seen)):
+            self._send(ModelsFound(scan.request_id, batch))
+        looked_in = () if seen else catalog.looked_in()
+        gone = tuple(model_id for model_id in told if model_id not in seen)
+        with self._saving:
+            complete = first and not told
+            self._send(ScanFinished(scan.request_id, gone, complete, looked_in))
+            self._told, self._known, self._reader = seen, reader.rows, reader
+            self._save(scan, reader)
+
+    def _news(
+        self, catalog: Catalog, told: dict[str, ModelInfo], seen: dict[str, ModelInfo]
+    ) -> Iterator[ModelInfo | None]:
+        """The rows that are new or changed; None for one that is as it was told."""
+        for found in catalog.scan():
+            row = found
+            before = told.get(row.id)
+            if before is None or before != row:
+                row = _bounded(row)
+                seen[row.id] = row
+                yield row if before != row else None
+            else:
+                seen[row.id] = row
+                yield None
+
+    def _load(self, places: Places, path: bytes, stamp: str = "") -> dict[str, ModelInfo]:
+        """What the other side shows by now; the first time, that is the index if it has the same."""
+        if self._told is not None:
+            return self._told
+        index = read_index(Path(os.fsdecode(path)))
+        entries = list(index.entries()) if index is not None else []
+        self._known = {entry.key: entry.model for entry in entries if entry.key}
+        if index is None or not stamp or index.stamp != stamp or index.places != places:
+            return {}
+        self._saved = [(entry.key, entry.model.id) for entry in entries]
+        return {entry.model.id: entry.model for entry in entries}
+
+    def _save(self, scan: Scan, reader: TrackedReader) -> None:
+        """Keep the rows for the next start, if they are others than those in the file."""
+        entries = [IndexEntry(reader.keys.get(row.id, ""), row) for row in (self._told or {}).values()]
+        saved = [(entry.key, entry.model.id) for entry in entries]
+        if saved != self._saved:
+            with suppress(OSError, ValueError):  # a full disk, or names that are not text: the next start reads again
+                write_index(Path(os.fsdecode(scan.index)), scan.places, entries)
+                self._saved = saved
+
+    def _find(self, request: FindModel) -> None:
+        if self._known is None:
+            self._load(request.places, request.index)
+        reader = TrackedReader(self._known or {}, request.skipped, self._life)
+        try:
+            model = _catalog(request.places, reader).find(os.fsdecode(request.text))
+        except ModelNotFound as error:
+            self._send(ModelMissing(request.request_id, str(error), isinstance(error, ModelAmbiguous)))
+        else:
+            self._send(ModelRead(request.request_id, _bounded(model)))
+
+    def _tell_spot(self, spot: Spot) -> None:
+        self._send(Reading(self._request_id, spot))
+
+
+def _catalog(places: Places, reader: TrackedReader) -> Catalog:
+    folders = [Path(os.fsdecode(folder)) for folder in places.folders]
+    return Catalog(folders, Path(os.fsdecode(places.hub_cache)), places.starter, reader)
+
+
+def _bounded(row: ModelInfo) -> ModelInfo:
+    """The row, or what is left of it where it could not be sent."""
+    try:
+        if len(msgspec.json.encode(row)) <= MAX_ROW:
+            return row
+        problem = "Its header describes more than any model has, so it was given up."
+    except UnicodeEncodeError:
+        problem = "Its files hold text that is not valid Unicode."
+    return ModelInfo(
+        id=clean_text(row.id),
+        name=clean_name(row.name),
+        path=clean_text(row.path),
+        source=row.source,
+        problems=(problem,),
+    )
+
+
+def _batches(rows: Iterable[ModelInfo | None]) -> Iterator[tuple[ModelInfo, ...]]:
+    """Gather rows for a moment, so that the other side is not woken for each; the first ones come soon."""
+    batch: list[ModelInfo] = []
+    size = 0
+    due = monotonic() + BATCH_SECONDS / 5
+    for row in rows:
+        if row is not None:
+            batch.append(row)
+            size += len(row.weights) * 256 + 4096
+        if batch and (monotonic() >= due or size > MAX_BATCH):
+            yield tuple(batch)
+            batch, size = [], 0
+            due = monotonic() + BATCH_SECONDS
+    if batch:
+        yield tuple(batch)
