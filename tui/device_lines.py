@@ -9,7 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
 from modeldeck.tui.bars import bar, sparkline
-from modeldeck.tui.format import gigabytes, percent, size
+from modeldeck.tui.device_words import device_figures, process_size
+from modeldeck.tui.format import gigabytes, percent
 from modeldeck.tui.memory_history import MemoryHistory, Trace
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _title(device: DeviceMemory, width: int, engine: str) -> Content:
     if device.shares_ram:
         label += ", shares the RAM"
     left = Content.assemble((device.label if not label else device.name, "bold"), f"  {label}" if label else "")
-    figures = [word for word in (_degrees(device), _power(device), _busy(device), engine) if word]
+    figures = [*device_figures(device), *([engine] if engine else [])]
     for start in range(len(figures) + 1):
         right = " · ".join(figures[start:])
         gap = width - left.cell_length - cell_len(right)
@@ -88,21 +89,6 @@ def _trace(word: str, trace: Trace, width: int) -> Content:
     return Content.assemble((word.ljust(_NAME_CELLS), _QUIET), (drawn, "$text-accent"))
 
 
-def _degrees(device: DeviceMemory) -> str:
-    return f"{device.temperature}°C" if device.temperature is not None else ""
-
-
-def _power(device: DeviceMemory) -> str:
-    if device.power_watts is None:
-        return ""
-    limit = f" of {device.power_limit_watts:.0f}" if device.power_limit_watts else ""
-    return f"{device.power_watts:.0f}{limit} W"
-
-
-def _busy(device: DeviceMemory) -> str:
-    return f"{device.utilization:>3}% busy" if device.utilization is not None else ""
-
-
 def _share_of_engine(engine_bytes: int) -> str:
     return f"the engine has {gigabytes(engine_bytes)} GB" if engine_bytes >= _WORTH_SAYING else ""
 
@@ -115,9 +101,8 @@ def _processes(device: DeviceMemory, width: int) -> Iterator[Content]:
 
 
 def _words_of(process: DeviceProcess, width: int) -> str:
-    used = "not told" if process.used_bytes is None else size(process.used_bytes)
     name = f"this modeldeck ({process.name})" if process.ours else process.name
-    return _process_row(str(process.pid), process.user, name, used, width)
+    return _process_row(str(process.pid), process.user, name, process_size(process), width)
 
 
 def _process_row(pid: str, user: str, name: str, used: str, width: int) -> str:

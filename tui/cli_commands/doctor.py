@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,7 @@ from modeldeck.tui.cli_commands import examination
 from modeldeck.tui.cli_commands.examination import Complaint, Folder, Interpreter
 from modeldeck.tui.cli_commands.output import note, print_json, say
 from modeldeck.tui.cli_commands.workspace import Workspace
+from modeldeck.tui.device_words import device_figures, process_size
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import gigabytes, size
 from modeldeck.tui.settings_check import settings_problems
@@ -82,7 +84,8 @@ def make_report(workspace: Workspace) -> Report:
     complaints += examination.folder_complaints(folders)
     models = list(workspace.catalog().scan())
     complaints += _model_complaints(models)
-    memory = MemoryMonitor().read()
+    with redirect_stdout(sys.stderr):  # a driver's library may print, and standard output is data
+        memory, devices = MemoryMonitor().read(), available_devices()
     if memory.problem:
         complaints.append(Complaint(f"GPU memory cannot be read: {memory.problem}", "", needed=False))
     generation_problems = GenerationStore(workspace.paths.generation_file).load()
@@ -92,7 +95,7 @@ def make_report(workspace: Workspace) -> Report:
         interpreter=own,
         engine_interpreter=engine if isinstance(engine, Interpreter) else None,
         cores=usable_cores(),
-        devices=available_devices(),
+        devices=devices,
         memory=memory,
         folders=folders,
         models=len(models),
@@ -124,9 +127,7 @@ def _model_complaints(models: list[ModelInfo]) -> Iterator[Complaint]:
 def _print(workspace: Workspace, report: Report) -> None:
     rows = [("modeldeck", report.modeldeck), ("system", report.platform), *_interpreter_rows(report)]
     rows += [("cores", f"{report.cores} usable"), ("devices", ", ".join(report.devices))]
-    for device in (*report.memory.devices, report.memory.ram):
-        used = f"{gigabytes(device.used_bytes)} of {gigabytes(device.total_bytes)} GB used"
-        rows.append((device.name, used if device.label.lower() == device.name else f"{device.label} · {used}"))
+    rows += _memory_rows(report.memory)
     rows += [(folder.name, f"{folder.path}  {_rights(folder)}") for folder in report.folders]
     broken = f", {report.broken_models} of them broken" if report.broken_models else ""
     rows.append(("models", f"{report.models} found{broken}"))
@@ -146,6 +147,21 @@ def _interpreter_rows(report: Report) -> Iterator[tuple[str, str]]:
             versions = " ".join(f"{package} {version or 'missing'}" for package, version in found.packages.items())
             yield name, f"{found.python}  {found.executable}"
             yield "", versions
+
+
+def _memory_rows(memory: MemoryReading) -> Iterator[tuple[str, str]]:
+    if memory.driver:
+        yield "driver", memory.driver
+    for device in (*memory.devices, memory.ram, memory.swap):
+        if device is None:
+            continue
+        used = f"{gigabytes(device.used_bytes)} of {gigabytes(device.total_bytes)} GB used"
+        label = () if device.label.lower() == device.name else (device.label,)
+        yield device.name, " · ".join((*label, used, *map(str.strip, device_figures(device))))
+        for process in device.processes:
+            yield "", f"pid {process.pid} ({process.name}) of {process.user} holds {process_size(process)}"
+    if memory.no_devices:
+        yield "gpu", memory.no_devices
 
 
 def _print_complaints(report: Report) -> None:

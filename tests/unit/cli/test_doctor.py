@@ -9,9 +9,12 @@ import pytest
 
 from modeldeck.backend.catalog import starter
 from modeldeck.backend.gguf_copies import GgufCopies
+from modeldeck.backend.memory import MemoryMonitor
+from modeldeck.backend.nvml import Nvml
 from modeldeck.config.paths import Paths
-from modeldeck.tui.cli_commands import examination
+from modeldeck.tui.cli_commands import doctor, examination
 from modeldeck.tui.cli_commands.examination import Folder, Interpreter
+from tests.fakes.gpu_drivers import GB, FakePynvml
 from tests.unit.cli.conftest import Modeldeck
 
 
@@ -31,6 +34,24 @@ def test_all_is_well_with_a_model_and_its_packages(modeldeck: Modeldeck, model_f
     assert document["memory"]["ram"]["total_bytes"] > 2**30
     assert document["models"] >= 1
     assert "Models can be loaded." in modeldeck("doctor").out
+
+
+def test_gpus_are_told_with_their_driver_and_who_holds_them(
+    modeldeck: Modeldeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ml = FakePynvml(failing={"nvmlDeviceGetMemoryInfo 1": 15})
+    ml.run(2**22 + 1, 3 * GB)
+    monkeypatch.setattr(doctor, "MemoryMonitor", lambda: MemoryMonitor([Nvml(lambda: ml)], environ={}))
+    said = modeldeck("doctor").out
+    assert "driver         NVIDIA 570.86.15" in said
+    assert "cuda:0         H100 80 GB · 10.7 of 85.9 GB used · 61°C · 412 of 700 W · 7% busy" in said
+    assert "pid 4194305 (?) of ? holds 3.2 GB" in said
+    assert "GPU memory cannot be read: cuda:1: GPU is lost (15)" in said
+
+
+def test_why_there_is_no_gpu_is_told(modeldeck: Modeldeck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MemoryMonitor", lambda: MemoryMonitor([], environ={}))
+    assert "gpu            No NVIDIA or AMD driver answers" in modeldeck("doctor").out
 
 
 def test_no_model_is_missing_and_the_line_that_mends_it_is_there(
