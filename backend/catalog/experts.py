@@ -16,7 +16,7 @@ from modeldeck.backend.catalog.config_keys import ACTIVE_EXPERTS, EXPERTS
 from modeldeck.backend.catalog.config_part import MAX_LAYERS, ConfigPart, text_part
 
 _WIDTHS = ("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size")
-_COMPARED = frozenset({
+COMPARED = frozenset({
     "afmoe", "aria_text", "axk1", "axk2", "bailing_hybrid", "beam", "cohere2_moe", "deepseek_v2", "deepseek_v3",
     "deepseek_v32", "dots3_note_text", "ernie4_5_moe", "exaone_moe", "flex_olmo", "flint", "glm4_moe",
     "glm4_moe_lite", "glm4v_moe_text", "glm5_next_text", "glm_moe_dsa", "gpt_oss", "granitemoe", "granitemoe_swa",
@@ -25,12 +25,13 @@ _COMPARED = frozenset({
     "minimax_m2", "minimax_m3_vl_text", "mistral4", "mistral_large4_text", "mixtral", "olmoe", "phimoe",
     "qwen2_moe", "qwen3_5_moe_text", "qwen3_moe", "qwen3_next", "qwen3_vl_moe_text", "solar_open", "zaya",
 })  # fmt: skip
+"""Types for which a test has compared the formula with the library's modules."""
 
 
 def active_parameters(config: Mapping[str, Any], total: int | None) -> int | None:
     """None for a dense model, where the total is not known, and for types whose experts are built otherwise."""
     part = text_part(config)
-    idle = idle_parameters(part) if part.model_type in _COMPARED else None
+    idle = idle_parameters(part) if part.model_type in COMPARED else None
     return total - idle if total is not None and idle is not None and 0 < idle < total else None
 
 
