@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from modeldeck.backend.catalog.adapters import CONFIG as ADAPTER_CONFIG
 from modeldeck.backend.catalog.files import ModelFolder, is_within, reason
 from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_repo
 from modeldeck.backend.catalog.reader import Reader
@@ -96,7 +97,9 @@ class FolderScan:
 
     def _models_in(self, folder: ModelFolder, roots: tuple[str, ...], inside_model: bool) -> Iterator[ModelInfo]:
         ggufs = [name for name in folder.names if is_gguf_name(name) and not folder.is_folder(name)]
-        if "config.json" in folder:
+        if ADAPTER_CONFIG in folder:
+            yield self._reader.folder(folder, named_below(folder.path, roots))
+        elif "config.json" in folder:
             # A part of a model (1_Pooling, unet) may have a config.json too, and is no model that lacks its weights.
             without_weights_is_a_row = not ggufs and not inside_model
             if without_weights_is_a_row or any(is_weights_name(name) for name in folder.names):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from msgspec import structs
+
+from modeldeck.backend.catalog.adapters import CONFIG as ADAPTER_CONFIG
+from modeldeck.backend.catalog.disk import files_use, folder_use
 from modeldeck.backend.catalog.files import ModelFolder, Unreadable, reason
 from modeldeck.backend.catalog.reader import Reader
 from modeldeck.backend.catalog.reading import Identity, is_later_part, unreadable_row
@@ -12,6 +16,8 @@ from modeldeck.backend.models import ModelInfo, ModelSource
 
 _PREFIX = "models--"
 _MAX_REF = 4096
+_MAX_REFS = 256
+_MAX_REF_DEPTH = 3
 
 
 def is_repo_name(name: str) -> bool:
@@ -52,18 +58,18 @@ def scan_repo(cache: str, name: str, reader: Reader) -> Iterator[ModelInfo]:
     for below in ("blobs", "refs", "refs/main"):  # what is deleted, and what the name means, without a new snapshot
         reader.depends_on(f"{path}/{below}")
     rows = 0
-    main = _main_commit(path) if len(snapshots) > 1 else ""
-    for commit in sorted(snapshots, key=lambda commit: (commit != main, commit)):
-        for row in _read_snapshot(cache, f"{path}/snapshots/{commit}", whole.name, commit, reader):
+    refs = read_refs(path)
+    for commit in sorted(snapshots, key=lambda commit: ("main" not in refs.get(commit, ()), commit)):
+        snapshot = Identity(f"{whole.name}@{commit}", whole.name, whole.source, commit, refs.get(commit, ()))
+        for row in _read_snapshot(cache, f"{path}/snapshots/{commit}", snapshot, reader):
             rows += 1
             yield row
-    if not rows and _has_blobs(path, reader):
-        yield unreadable_row(whole, path, "download incomplete: no file of it is whole yet")
+    if not rows and (blobs := _blob_bytes(path, reader)) is not None:
+        yield unreadable_row(whole, path, "download incomplete: no file of it is whole yet", blobs)
 
 
-def _read_snapshot(cache: str, path: str, name: str, commit: str, reader: Reader) -> Iterator[ModelInfo]:
+def _read_snapshot(cache: str, path: str, identity: Identity, reader: Reader) -> Iterator[ModelInfo]:
     """The model of a snapshot, or one row for each GGUF file in it."""
-    identity = Identity(f"{name}@{commit}", name, ModelSource.HUB_CACHE)
     try:
         folder = ModelFolder(path, (cache,), reader.list(path))
         ggufs = list(_ggufs(folder, cache, reader))
@@ -75,14 +81,15 @@ def _read_snapshot(cache: str, path: str, name: str, commit: str, reader: Reader
     if not folder.names:
         return
     weights = any(name.endswith((".safetensors", ".bin", ".index.json")) for name in folder.names)
-    if "config.json" in folder and (weights or not ggufs):
+    if ADAPTER_CONFIG in folder or ("config.json" in folder and (weights or not ggufs)):
         yield reader.folder(folder, identity)
     elif not ggufs:
-        yield unreadable_row(identity, path, "it has no config.json: no transformers model, or not wholly downloaded")
+        why = "it has no config.json: no transformers model, or not wholly downloaded"
+        yield unreadable_row(identity, path, why, folder_use(folder).disk_bytes)
     for below, file in ggufs:
         where = f"{below.path.removeprefix(path)}/{file}".lstrip("/")
-        called = f"{name}/{where[: -len('.gguf')]}"
-        yield reader.gguf(below, file, Identity(f"{identity.id}/{where}", called, ModelSource.HUB_CACHE))
+        called = f"{identity.name}/{where[: -len('.gguf')]}"
+        yield reader.gguf(below, file, structs.replace(identity, id=f"{identity.id}/{where}", name=called))
 
 
 def _ggufs(folder: ModelFolder, cache: str, reader: Reader) -> Iterator[tuple[ModelFolder, str]]:
@@ -104,15 +111,35 @@ def _is_first_gguf(folder: ModelFolder, name: str) -> bool:
     return name.lower().endswith(".gguf") and not is_later_part(folder, name)
 
 
-def _main_commit(path: str) -> str:
-    try:
-        return ModelFolder(f"{path}/refs", (path,)).read("main", _MAX_REF).decode("ascii", "replace").strip()
-    except (OSError, Unreadable):
-        return ""
+def read_refs(path: str) -> dict[str, tuple[str, ...]]:
+    """Of a repository's folder: which branches and tags stand for each commit. Never raises for what is there."""
+    found: dict[str, tuple[str, ...]] = {}
+    _read_refs(f"{path}/refs", "", path, _MAX_REF_DEPTH, found)
+    return found
 
 
-def _has_blobs(path: str, reader: Reader) -> bool:
+def _read_refs(folder_path: str, prefix: str, root: str, depth: int, found: dict[str, tuple[str, ...]]) -> None:
+    """Names have slashes and so lie in folders (``refs/pr/7``)."""
     try:
-        return bool(reader.list(f"{path}/blobs"))
+        folder = ModelFolder(folder_path, (root,))
     except OSError:
-        return False
+        return
+    for name in folder.names[:_MAX_REFS]:
+        if folder.is_folder(name):
+            if depth > 0:
+                _read_refs(f"{folder_path}/{name}", f"{prefix}{name}/", root, depth - 1, found)
+            continue
+        try:
+            commit = folder.read(name, _MAX_REF).decode("ascii", "replace").strip()
+        except Unreadable:
+            continue
+        found[commit] = (*found.get(commit, ()), f"{prefix}{name}")
+
+
+def _blob_bytes(path: str, reader: Reader) -> int | None:
+    """What lies in the blobs so far; None where there is none."""
+    try:
+        blobs = ModelFolder(f"{path}/blobs", (path,), reader.list(f"{path}/blobs"))
+    except OSError:
+        return None
+    return files_use(blobs, blobs.names).disk_bytes if blobs.names else None
