@@ -105,6 +105,17 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         """Whether a load may be tried."""
         return not self.problems and self.format is not ModelFormat.ADAPTER
 
+    @property
+    def why_not_loadable(self) -> str:
+        """The first reason why it cannot be loaded, a sentence; empty where a load may be tried."""
+        if self.problems:
+            return self.problems[0]
+        if self.format is not ModelFormat.ADAPTER:
+            return ""
+        if self.base_model is None:
+            return "It is an adapter and no model of its own, and its files do not name its base model."
+        return f"It is an adapter and no model of its own: load its base model, {self.base_model}."
+
 
 class LoadRequest(Struct, frozen=True, kw_only=True):
     """Which model to load, and how."""

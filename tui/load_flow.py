@@ -149,7 +149,7 @@ class LoadFlow:
 
         title = f"{model.name} cannot be loaded"
         detail = "\n".join([*model.problems[1:], model.path])
-        self._screen.app.push_screen(ErrorDialog(title, model.problems[0], detail, again=False))
+        self._screen.app.push_screen(ErrorDialog(title, model.why_not_loadable, detail, again=False))
 
     def _will_end(self) -> str:
         """The name of the model that a load would unload first, or empty."""
@@ -161,7 +161,7 @@ class LoadFlow:
     def _refuse_broken(self, model: ModelInfo) -> bool:
         if model.loadable:
             return False
-        self._say(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.problems[0])}", "warning")
+        self._say(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.why_not_loadable, 400)}", "warning")
         return True
 
     def _confirm_replacing(self, model: ModelInfo, request: LoadRequest) -> None:

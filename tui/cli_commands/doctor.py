@@ -99,7 +99,7 @@ def make_report(workspace: Workspace) -> Report:
         memory=memory,
         folders=folders,
         models=len(models),
-        broken_models=sum(not model.loadable for model in models),
+        broken_models=sum(bool(model.problems) for model in models),
         gguf_copies_bytes=GgufCopies(workspace.paths.gguf_copies).size(),
         config_problems=(
             *(str(problem) for problem in (*workspace.problems, *generation_problems)),

@@ -43,7 +43,7 @@ def find_or_download(workspace: Workspace, text: str, progress: Callable[[str], 
         if hub_id is None or isinstance(error, ModelAmbiguous):
             fail(str(error), ExitCode.MODEL_NOT_FOUND)
     else:
-        if hub_id is None or model.loadable or model.source is not ModelSource.HUB_CACHE:
+        if hub_id is None or not model.problems or model.source is not ModelSource.HUB_CACHE:
             return model
     progress(f"downloading {text} ...")
     start = embedded_downloader(workspace.settings, workspace.paths, logging.getLogger("modeldeck.engine").info)

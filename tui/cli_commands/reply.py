@@ -62,7 +62,7 @@ def run_model(
     progress = _silence if quiet else note
     model = find_or_download(workspace, text, progress)
     if not model.loadable:
-        fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.problems[0])}")
+        fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.why_not_loadable, 400)}")
     store = GenerationStore(workspace.paths.generation_file)
     for problem in store.load():
         note(f"modeldeck: {problem}")

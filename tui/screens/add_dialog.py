@@ -112,4 +112,4 @@ def _read(path: Path) -> ModelInfo | str:
         return f"{shown} cannot be read: {error.strerror or error}."
     except ValueError as error:  # a NUL character
         return f"{shown} is no path: {error}."
-    return model if model.loadable else model.problems[0]
+    return model if model.loadable else model.why_not_loadable
