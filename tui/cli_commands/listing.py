@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from modeldeck.backend.catalog.catalog import ModelNotFound
-from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.models import ModelFormat, ModelInfo
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.cli_commands.model_lines import model_lines
 from modeldeck.tui.cli_commands.output import fail, note, print_json, print_table, say
 from modeldeck.tui.cli_commands.workspace import Workspace
 from modeldeck.tui.exit_codes import ExitCode
@@ -36,10 +37,8 @@ def show_model(workspace: Workspace, text: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"model": model_document(model)})
         return
-    for label, value in _details(model):
+    for label, value in model_lines(model):
         say(f"{label:<15} {clean_name(value, limit=4096)}")
-    for problem in model.problems:
-        say(f"{'problem':<15} {clean_name(problem, limit=4096)}")
 
 
 def find_model(workspace: Workspace, text: str) -> ModelInfo:
@@ -57,38 +56,21 @@ def model_document(model: ModelInfo) -> dict[str, object]:
 
 
 def _row(model: ModelInfo) -> tuple[str, ...]:
-    if not model.loadable:
+    if model.problems:
         return clean_name(model.name), "?", "broken", "?", _size(model), clean_name(model.problems[0])
     return (
         clean_name(model.name),
         parameters(model.parameters),
-        clean_name(model_type(model)),
+        "adapter" if model.format is ModelFormat.ADAPTER else clean_name(model_type(model)),
         _context(model),
         _size(model),
         model.source.value,
     )
 
 
-def _details(model: ModelInfo) -> tuple[tuple[str, str], ...]:
-    return (
-        ("name", model.name),
-        ("id", model.id),
-        ("path", model.path),
-        ("source", model.source.value),
-        ("format", model.format.value if model.format else "no weights"),
-        ("architecture", model.architecture or "?"),
-        ("parameters", parameters(model.parameters)),
-        ("dtype", model.dtype or "?"),
-        ("quantization", model.quantization or "none"),
-        ("context", f"{_context(model)} tokens"),
-        ("size", _size(model)),
-        ("chat template", "yes" if model.has_chat_template else "no: prompts are completed as plain text"),
-        ("remote code", "needed, allow it with --trust-remote-code" if model.needs_remote_code else "not needed"),
-    )
-
-
 def _size(model: ModelInfo) -> str:
-    return size(model.size_bytes) if model.size_bytes else "?"
+    taken = model.size_bytes or model.disk_bytes
+    return size(taken) if taken else "?"
 
 
 def _context(model: ModelInfo) -> str:
