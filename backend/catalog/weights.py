@@ -52,14 +52,22 @@ class Network(Struct, frozen=True):
     """The method of a checkpoint that is stored quantized."""
 
 
-def read_weights(folder: ModelFolder, network: Network = Network()) -> Weights:  # noqa: B008  # frozen
-    """Find the weights and read their headers; whatever is wrong is said in the result."""
+def read_weights(
+    folder: ModelFolder,
+    network: Network = Network(),  # noqa: B008  # frozen
+    *,
+    headers: bool = True,
+) -> Weights:
+    """Find the weights and read their headers; whatever is wrong is said in the result.
+
+    Without the headers there are the format and the bytes, and what is missing.
+    """
     chosen = next(((name, kind) for name, kind in _CHOICES if name in folder), None)
     if chosen is None:
-        return _unusual(folder, network)
+        return _unusual(folder, network, headers)
     name, kind = chosen
     if not name.endswith(".json"):
-        return _read(folder, [name], kind, network)
+        return _read(folder, [name], kind, network, headers)
     try:
         index = read_json_object(folder, name, MAX_INDEX)
     except Missing as error:
@@ -69,7 +77,7 @@ def read_weights(folder: ModelFolder, network: Network = Network()) -> Weights: 
     shards = index.get("weight_map")
     if not isinstance(shards, dict) or not shards or not all(isinstance(shard, str) for shard in shards.values()):
         return Weights(format=kind, problems=(f"{name} does not say which files hold the weights",))
-    return _read(folder, sorted(set(shards.values())), kind, network)
+    return _read(folder, sorted(set(shards.values())), kind, network, headers)
 
 
 def is_weights_name(name: str) -> bool:
@@ -77,7 +85,7 @@ def is_weights_name(name: str) -> bool:
     return name.endswith((".safetensors", ".bin")) and not _NOT_WEIGHTS.match(name)
 
 
-def _unusual(folder: ModelFolder, network: Network) -> Weights:
+def _unusual(folder: ModelFolder, network: Network, headers: bool) -> Weights:
     """Weights under names that transformers does not look for, or none at all."""
     names = [name for name in folder.names if is_weights_name(name)]
     names = [name for name in names if name.endswith(".safetensors")] or names
@@ -85,7 +93,7 @@ def _unusual(folder: ModelFolder, network: Network) -> Weights:
         return Weights(incomplete=_none_here(folder))
     kind = ModelFormat.SAFETENSORS if names[0].endswith(".safetensors") else ModelFormat.PICKLE
     usual = _CHOICES[0 if kind is ModelFormat.SAFETENSORS else 2][0]
-    found = _read(folder, names, kind, network)
+    found = _read(folder, names, kind, network, headers)
     if (shard := _SHARD.fullmatch(names[0])) is not None:
         count = sum(1 for name in names if name.startswith(shard[1] + "-") and f"-of-{shard[3]}." in name)
         lost = f"{usual}.index.json is missing"
@@ -118,7 +126,7 @@ def _none_here(folder: ModelFolder) -> str:
     return "it holds no weights (*.safetensors or *.bin)"
 
 
-def _read(folder: ModelFolder, names: list[str], kind: ModelFormat, network: Network) -> Weights:
+def _read(folder: ModelFolder, names: list[str], kind: ModelFormat, network: Network, headers: bool) -> Weights:
     """Read every header (or, of a pickle, only the size) and add them up."""
     missing: list[str] = []
     problems: list[str] = []
@@ -126,7 +134,7 @@ def _read(folder: ModelFolder, names: list[str], kind: ModelFormat, network: Net
     tensors: dict[str, StoredTensor] = {}
     for name in names:
         try:
-            if kind is ModelFormat.PICKLE:
+            if kind is ModelFormat.PICKLE or not headers:
                 size += folder.size(name)
                 continue
             header = read_safetensors_header(folder, name)
