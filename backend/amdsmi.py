@@ -45,15 +45,19 @@ class AmdSmi:
 
     def open(self) -> None:
         """Start the library anew."""
+        self.close()
         try:
             self._smi = self._load()
         except (ImportError, OSError, KeyError, AttributeError) as error:
             raise AmdSmiError("library not found", absent=True) from error
-        if self._is_open:
-            self._is_open = False
-            figure(lambda: self._call("amdsmi_shut_down"))
         self._call("amdsmi_init")
         self._is_open = True
+
+    def close(self) -> None:
+        """Let the library go."""
+        if self._is_open:
+            self._is_open = False
+            figure(self._call, "amdsmi_shut_down")
 
     def version(self) -> str:
         """Of the first device's driver."""
@@ -87,17 +91,17 @@ class AmdSmi:
     def read(self, handle: Any) -> Gpu:
         """Memory first, which alone must be told; everything else is None where it cannot be read."""
         used, total = self._memory(handle)
-        name = figure(lambda: str(self._field("amdsmi_get_gpu_asic_info", handle, "market_name")))
+        name = figure(self._field, "amdsmi_get_gpu_asic_info", handle, "market_name")
         return Gpu(
-            name=name or "",
+            name=str(name or ""),
             used_bytes=used,
             total_bytes=total,
-            utilization=_whole(figure(lambda: self._field("amdsmi_get_gpu_activity", handle, "gfx_activity"))),
+            utilization=_whole(figure(self._field, "amdsmi_get_gpu_activity", handle, "gfx_activity")),
             temperature=self._temperature(handle),
             power_watts=self._power(handle),
             power_limit_watts=self._power_limit(handle),
             processes=self._processes(handle),
-            uuid=figure(lambda: self.uuid(handle)) or "",
+            uuid=figure(self.uuid, handle) or "",
         )
 
     def _all(self) -> list[Any]:
@@ -112,7 +116,7 @@ class AmdSmi:
     def _temperature(self, handle: Any) -> int | None:
         """At the hottest place, or at the edge: some devices have the one sensor, some the other."""
         for place in ("HOTSPOT", "EDGE"):
-            degrees = _whole(figure(lambda place=place: self._degrees(handle, place)))
+            degrees = _whole(figure(self._degrees, handle, place))
             if degrees is not None:
                 return degrees // 1000 if degrees >= _NO_GPU_IS_SO_HOT else degrees
         return None
@@ -123,20 +127,20 @@ class AmdSmi:
 
     def _power(self, handle: Any) -> float | None:
         for key in ("current_socket_power", "average_socket_power"):  # a device has one or the other
-            watts = _whole(figure(lambda key=key: self._field("amdsmi_get_power_info", handle, key)))
+            watts = _whole(figure(self._field, "amdsmi_get_power_info", handle, key))
             if watts:
                 return float(watts)
         return None
 
     def _power_limit(self, handle: Any) -> float | None:
-        cap = _whole(figure(lambda: self._field("amdsmi_get_power_cap_info", handle, "power_cap")))
+        cap = _whole(figure(self._field, "amdsmi_get_power_cap_info", handle, "power_cap"))
         if not cap:
             return None
         return cap / 1e6 if cap >= _NO_GPU_TAKES_SO_MUCH else float(cap)
 
     def _processes(self, handle: Any) -> tuple[GpuProcess, ...]:
         found = {}
-        for process in figure(lambda: list(self._call("amdsmi_get_gpu_process_list", handle))) or []:
+        for process in figure(self._call, "amdsmi_get_gpu_process_list", handle) or []:
             pid = _whole(_entry(process, "pid"))
             if pid:
                 found[pid] = GpuProcess(pid, _whole(_entry(_entry(process, "memory_usage"), "vram_mem")))

@@ -29,6 +29,8 @@ def available_devices(
             count = len(driver.handles(environ))
         except DriverError:
             continue
+        finally:
+            driver.close()
         if count:
             break
     apple = ("mps",) if gpu_shares_ram() else ()

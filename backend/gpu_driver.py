@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from msgspec import Struct
 
 from modeldeck.backend.text import clean_name
 
+_Call = ParamSpec("_Call")
 _Figure = TypeVar("_Figure")
 
 
@@ -56,6 +57,9 @@ class GpuDriver(Protocol):
     def open(self) -> None:
         """Open the library; what was open before is closed, so that a mended driver is seen."""
 
+    def close(self) -> None:
+        """Let the library go, if it is open. Never raises."""
+
     def version(self) -> str:
         """``NVIDIA 570.86.15``; untrusted."""
 
@@ -69,9 +73,9 @@ class GpuDriver(Protocol):
         """The device now. Raises only where its memory cannot be read; other figures are then None."""
 
 
-def figure(ask: Callable[[], _Figure]) -> _Figure | None:
+def figure(ask: Callable[_Call, _Figure], *args: _Call.args, **kwargs: _Call.kwargs) -> _Figure | None:
     """What the driver says, or None where this one call fails."""
     try:
-        return ask()
+        return ask(*args, **kwargs)
     except DriverError:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from modeldeck.backend.gpu_driver import DriverError, Gpu, GpuProcess, figure
@@ -55,13 +54,16 @@ class Nvml:
 
     def open(self) -> None:
         """Start NVML anew: a GPU that was reset is seen only by an NVML that was shut down in between."""
+        self.close()
         self._ml = self._load()
-        if self._is_open:
-            self._is_open = False
-            with suppress(DriverError):
-                self._call("nvmlShutdown")
         self._call("nvmlInit")
         self._is_open = True
+
+    def close(self) -> None:
+        """NVML counts who opened it, and shuts down only with the last."""
+        if self._is_open:
+            self._is_open = False
+            figure(self._call, "nvmlShutdown")
 
     def version(self) -> str:
         """Of the kernel's driver."""
@@ -92,9 +94,9 @@ class Nvml:
         """Memory first, which alone must be told; everything else is None where it cannot be read."""
         memory = self._memory(handle)
         board = self._board(handle)
-        busy = figure(lambda: self._call("nvmlDeviceGetUtilizationRates", handle))
+        busy = figure(self._call, "nvmlDeviceGetUtilizationRates", handle)
         return Gpu(
-            name=figure(lambda: _string(self._call("nvmlDeviceGetName", handle))) or "",
+            name=_string(figure(self._call, "nvmlDeviceGetName", handle) or ""),
             used_bytes=None if memory is None else int(memory.used),
             total_bytes=None if memory is None else int(memory.total),
             utilization=None if busy is None else int(busy.gpu),
@@ -102,7 +104,7 @@ class Nvml:
             power_watts=self._watts("nvmlDeviceGetPowerUsage", board),
             power_limit_watts=self._watts("nvmlDeviceGetEnforcedPowerLimit", board),
             processes=self._processes(handle),
-            uuid=figure(lambda: self.uuid(handle)) or "",
+            uuid=figure(self.uuid, handle) or "",
         )
 
     def _memory(self, handle: Any) -> Any:
@@ -121,13 +123,14 @@ class Nvml:
 
     def _temperature(self, board: Any) -> int | None:
         for name in ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"):  # a driver has one or the other
-            degrees = figure(lambda name=name: int(self._call(name, board, _TEMPERATURE_OF_THE_GPU)))
+            degrees = figure(self._call, name, board, _TEMPERATURE_OF_THE_GPU)
             if degrees is not None:
-                return degrees
+                return int(degrees)
         return None
 
     def _watts(self, name: str, board: Any) -> float | None:
-        return figure(lambda: int(self._call(name, board)) / 1000)
+        milliwatts = figure(self._call, name, board)
+        return None if milliwatts is None else int(milliwatts) / 1000
 
     def _processes(self, handle: Any) -> tuple[GpuProcess, ...]:
         """Those that compute and those that draw, each once: one that does both stands in both lists with one sum."""
@@ -141,23 +144,23 @@ class Nvml:
 
     def _process_list(self, kind: str, handle: Any) -> list[Any]:
         for version in ("v3", "v2"):  # the call without a version raises what is no NVMLError where v3 is missing
-            listed = figure(lambda name=f"nvmlDeviceGet{kind}RunningProcesses_{version}": self._call(name, handle))
+            listed = figure(self._call, f"nvmlDeviceGet{kind}RunningProcesses_{version}", handle)
             if listed is not None:
                 return list(listed)
         return []
 
     def _board(self, handle: Any) -> Any:
         """What temperature and power belong to: of a MIG instance, the GPU that it is a part of."""
-        if not figure(lambda: self._call("nvmlDeviceIsMigDeviceHandle", handle)):
+        if not figure(self._call, "nvmlDeviceIsMigDeviceHandle", handle):
             return handle
-        return figure(lambda: self._call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)) or handle
+        return figure(self._call, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) or handle
 
     def _first_instance(self, handle: Any) -> Any | None:
-        mode = figure(lambda: self._call("nvmlDeviceGetMigMode", handle))
+        mode = figure(self._call, "nvmlDeviceGetMigMode", handle)
         if not mode or mode[0] != _MIG_ENABLED:
             return None
-        most = figure(lambda: int(self._call("nvmlDeviceGetMaxMigDeviceCount", handle))) or 0
-        places = (figure(lambda i=i: self._call("nvmlDeviceGetMigDeviceHandleByIndex", handle, i)) for i in range(most))
+        most = int(figure(self._call, "nvmlDeviceGetMaxMigDeviceCount", handle) or 0)
+        places = (figure(self._call, "nvmlDeviceGetMigDeviceHandleByIndex", handle, place) for place in range(most))
         return next((instance for instance in places if instance is not None), None)
 
     def _call(self, name: str, *arguments: Any) -> Any:

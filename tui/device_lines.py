@@ -39,7 +39,7 @@ def _blocks(reading: MemoryReading, history: MemoryHistory, width: int) -> Itera
     for device in reading.devices:
         yield [*_device(device, history, width), *_processes(device, width)]
     for unreadable in reading.unreadable:
-        sentence = f"does not answer: {unreadable.reason}. It is asked again every 30 s."
+        sentence = f"does not answer: {unreadable.reason}. It is asked again until it does."
         yield [Content.assemble((unreadable.name, "bold"), "  ", (sentence, "$text-error"))]
     if not reading.devices and not reading.unreadable:
         yield [_why_no_device(reading)]

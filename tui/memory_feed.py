@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -13,6 +14,8 @@ from modeldeck.tui.memory_history import MemoryHistory
 
 if TYPE_CHECKING:
     from modeldeck.backend.memory import MemoryReading
+
+_logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
 _STALLED_ROUNDS = 5
@@ -97,13 +100,20 @@ class MemoryFeed:
         return unsubscribe
 
     def _run(self, tell: Callable[[MemoryReading], None]) -> None:
-        reader = (self._open_reader or open_monitor)()
-        while (pids := self._wanted.get()) is not None:
-            reading = reader.read(pids)
-            try:
-                tell(reading)
-            except RuntimeError:
-                return  # the loop has ended meanwhile
+        try:
+            reader = (self._open_reader or open_monitor)()
+            while (pids := self._wanted.get()) is not None and self._told(reader.read(pids), tell):
+                pass
+        except Exception:  # the last handler of this thread: without it nobody would know why no answer comes
+            _logger.critical("The reader of the memory met an error that nobody expected.", exc_info=True)
+
+    @staticmethod
+    def _told(reading: MemoryReading, tell: Callable[[MemoryReading], None]) -> bool:
+        try:
+            tell(reading)
+        except RuntimeError:
+            return False  # the loop has ended meanwhile
+        return True
 
     def _take(self, reading: MemoryReading) -> None:
         self._rounds_waited = None

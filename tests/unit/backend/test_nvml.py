@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,6 +135,13 @@ def test_f27_a_failure_that_passes_is_over_with_the_next_reading() -> None:
     assert len(watch.read().devices) == 2
 
 
+def test_finding_the_devices_leaves_nothing_open() -> None:
+    """An NVML that is still open somewhere would not start anew, and a GPU that was reset would stay lost."""
+    ml = FakePynvml()
+    available_devices([Nvml(lambda: ml)], {})
+    assert (ml.called.count("nvmlInit"), ml.called.count("nvmlShutdown")) == (1, 1)
+
+
 def test_f27_a_driver_that_does_not_start_is_tried_again_every_half_minute() -> None:
     clock, ml = Clock(), FakePynvml(failing={"nvmlInit": 18})
     watch = monitor(ml, clock)
@@ -213,7 +221,7 @@ def test_an_old_driver_tells_the_processes_by_the_older_call() -> None:
 
 def test_an_old_driver_tells_the_memory_without_the_second_version() -> None:
     class Old(FakePynvml):
-        def _GetMemoryInfo(self, handle: str, version: int | None = None) -> object:
+        def _GetMemoryInfo(self, handle: str, version: int | None = None) -> SimpleNamespace:
             if version is not None:
                 raise self.NVMLError(13)
             return super()._GetMemoryInfo(handle)

@@ -73,7 +73,7 @@ def test_f27_why_there_is_no_gpu_figure_is_one_sentence() -> None:
 def test_f27_a_lost_gpu_stands_beside_those_that_answer() -> None:
     lost = (UnreadableDevice("cuda:1", "GPU is lost (15)"),)
     found = lines(MemoryReading(devices=(GPU,), ram=RAM, unreadable=lost, problem="cuda:1: GPU is lost (15)"))
-    assert "cuda:1  does not answer: GPU is lost (15). It is asked again every 30 s." in found
+    assert "cuda:1  does not answer: GPU is lost (15). It is asked again until it does." in found
     assert not [line for line in found if "n/a" in line]
 
 

@@ -79,6 +79,20 @@ async def test_f27_a_driver_that_hangs_piles_up_nothing_and_what_it_said_is_no_l
     feed.stop()
 
 
+async def test_an_error_that_nobody_expected_is_in_the_log_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+            raise ZeroDivisionError("a surprise")
+
+    feed = MemoryFeed(tuple, Broken)
+    feed.start()
+    for _ in range(10):
+        feed.poll()
+    await eventually(lambda: "a surprise" in caplog.text)
+    assert (feed.reading, feed.stalled_seconds) == (None, 9)
+    feed.stop()
+
+
 async def test_after_the_end_nobody_is_told(reader: Gated) -> None:
     feed = MemoryFeed(tuple, lambda: reader)
     told: list[int] = []
