@@ -7,6 +7,7 @@ of 126 ms for 2,000 tokens); rows are drawn once and cost nothing afterwards.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 
 from markdown_it import MarkdownIt
@@ -67,9 +68,9 @@ class _Document(Markdown):
 
 
 class MarkdownRenderer:
-    """Draws blocks of Markdown at one width."""
+    """Draws blocks of Markdown at one width; ``image_addresses`` adds to the words of an image where it lies."""
 
-    def __init__(self, width: int, look: Look) -> None:
+    def __init__(self, width: int, look: Look, *, image_addresses: bool = True) -> None:
         self.width = max(MIN_WIDTH, width)
         self._look = look
         self._code_theme = f"{'ansi_dark' if look.dark else 'ansi_light'} {look.code_background}"
@@ -82,7 +83,7 @@ class MarkdownRenderer:
             theme=_theme(look),
         )
         self._parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-        self._parser.core.ruler.push("tame", _tame)
+        self._parser.core.ruler.push("tame", partial(_tame, image_addresses=image_addresses))
 
     def rows(self, source: str) -> list[Strip]:
         """The rows of one block, without blank rows around it."""
@@ -135,16 +136,16 @@ def _theme(look: Look) -> Theme:
     )
 
 
-def _tame(state: StateCore) -> None:
+def _tame(state: StateCore, *, image_addresses: bool) -> None:
     """Clean what the parser made (an entity such as ``&#x202e;`` is a character only now) and spell out links."""
     for token in state.tokens:
         token.content = clean_text(token.content)
         token.info = clean_text(token.info)
         if token.children:
-            token.children = _spelled_out(token.children)
+            token.children = _spelled_out(token.children, image_addresses=image_addresses)
 
 
-def _spelled_out(tokens: list[Token]) -> list[Token]:
+def _spelled_out(tokens: list[Token], *, image_addresses: bool) -> list[Token]:
     """Show where a link goes beside its text: nothing can be clicked, and nothing can pretend."""
     shown: list[Token] = []
     links: list[tuple[str, int]] = []
@@ -158,7 +159,8 @@ def _spelled_out(tokens: list[Token]) -> list[Token]:
                 if address != "".join(part.content for part in shown[start:]):
                     shown.append(_text(f" ({address})"))
             case "image":
-                shown.append(_text(f"{token.content or 'image'} ({clean_text(str(token.attrs.get('src', '')))})"))
+                address = f" ({clean_text(str(token.attrs.get('src', '')))})" if image_addresses else ""
+                shown.append(_text(f"{token.content or 'image'}{address}"))
             case _:
                 shown.append(token)
     return shown

@@ -115,7 +115,7 @@ class TestDetails:
         copies = Copies(folder)
         view = DetailsView(copies)
         app = Host(view)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=(80, 40)) as pilot:
             view.model = GGUF
             view.focus()
             await wait_until(pilot, lambda: "Prepared copy: 2.5 MB" in screen_text(app))
@@ -133,7 +133,7 @@ class TestDetails:
     async def test_a_copy_that_is_found_when_the_pane_is_going_does_no_harm(self, tmp_path: Path) -> None:
         view = DetailsView(Copies(tmp_path / "none"))
         app = Host(view)
-        async with app.run_test() as pilot:
+        async with app.run_test(size=(80, 40)) as pilot:
             view.model = GGUF
             await wait_until(pilot, lambda: "Prepared copy: none" in screen_text(app))
             await view.query(".details--copy").remove()
@@ -144,7 +144,7 @@ class TestDetails:
     async def test_no_copy_is_promised_where_the_settings_keep_none(self, tmp_path: Path) -> None:
         view = DetailsView(Copies(tmp_path / "none"), keeps_copies=False)
         app = Host(view)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=(80, 40)) as pilot:
             view.model = GGUF
             await wait_until(pilot, lambda: "gguf_copies_gb is 0" in screen_text(app))
             assert "makes one" not in screen_text(app)

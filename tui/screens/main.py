@@ -15,6 +15,7 @@ from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.download_flow import DownloadFlow
 from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.load_flow import LoadFlow
 from modeldeck.tui.messages import EngineChanged, LoadProgressed, PanesMounted
 from modeldeck.tui.screens.panes import PanesScreen
@@ -24,6 +25,7 @@ from modeldeck.tui.widgets.pane_bar import PaneBar
 
 if TYPE_CHECKING:
     from modeldeck.backend.errors import BackendError
+    from modeldeck.backend.estimate.figures import Estimate
     from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
@@ -53,6 +55,7 @@ class MainScreen(PanesScreen):
         self._spare_error: BackendError | None = None
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
+        self.fitting = Fitting(services.memory, self.loads.request_for)
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
 
     def on_mount(self) -> None:
@@ -71,10 +74,22 @@ class MainScreen(PanesScreen):
         await self.mount_other_panes()
         self.post_message(PanesMounted())
         self._engine_changed()
+        self.browser.model_list.judge_with(self.fitting.verdict)
+        self.fitting.follow(self._refit)
         for problem in self.services.problems:
             self.services.log.append(str(problem))
             self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
         self.run_worker(self.services.manager.warm(), group="spare", exit_on_error=False)
+
+    def estimate(self, model: ModelInfo) -> Estimate | None:
+        """What this model would need, loaded as enter would load it; None while that is not known."""
+        return self.fitting.estimate(model)
+
+    def _refit(self) -> None:
+        """The memory is not what it was."""
+        self.browser.model_list.outdate_verdicts()
+        if self.right is not None:
+            self.right.refresh_estimate()
 
     def action_load_options(self) -> None:
         """Ask how to load the highlighted model."""

@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Static
 
-from modeldeck.backend.models import LoadedModel
+from modeldeck.backend.models import LoadedModel, ModelInfo
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.memory_feed import PERIOD_SECONDS
@@ -24,6 +24,7 @@ from modeldeck.tui.widgets.pane_bar import PANES, PaneBar
 from modeldeck.tui.widgets.shelf_list import ShelfList
 
 if TYPE_CHECKING:
+    from modeldeck.backend.estimate.figures import Estimate
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.right_side import RightSide
     from modeldeck.tui.widgets.status_bar import StatusBar
@@ -84,6 +85,10 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         """The pane with the models."""
         return self.query_one(ModelBrowser)
 
+    def estimate(self, model: ModelInfo) -> Estimate | None:
+        """What this model would need, loaded as enter would load it; None while that is not known."""
+        return None
+
     async def mount_other_panes(self) -> None:
         """Everything that the first frame does not wait for, its imports included."""
         from modeldeck.tui.widgets.status_bar import StatusBar
@@ -95,7 +100,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         from modeldeck.tui.widgets.right_side import RightSide
 
         services = self.services
-        right = RightSide(services, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
+        right = RightSide(services, self.estimate, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
         status = StatusBar(services.memory)
         status.data_bind(PanesScreen.engine)
         with self.app.batch_update():
@@ -169,3 +174,4 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         if self.right is not None:
             self.right.display = wide or self.pane != "models"
             self.right.pane = self._right_pane
+            self.right.look()

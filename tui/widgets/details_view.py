@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -12,14 +13,22 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Static
 
+from modeldeck.backend.estimate.figures import Estimate
 from modeldeck.backend.models import ModelFormat, ModelInfo
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui import format as fmt
 from modeldeck.tui.deck_keys import DECK_KEYS
+from modeldeck.tui.details_text import Group, estimate_group, groups
+from modeldeck.tui.widgets.card_view import CardView, ReadCard
+from modeldeck.tui.wrapping import GrowingText
 
-_LABEL_WIDTH = 16
+_LABEL_WIDTH = 17
+
+EstimateOf = Callable[[ModelInfo], Estimate | None]
+"""What a model needs, loaded as enter would load it, against what is free now; None while that is not known."""
 
 
 class PreparedCopies(Protocol):
@@ -35,7 +44,7 @@ class PreparedCopies(Protocol):
 
 
 class DetailsView(VerticalScroll, can_focus=True):
-    """The facts of one model, its problems in words, and its prepared copy where it has one."""
+    """Problems and facts of one model, what it needs, its prepared copy where it has one, and its card."""
 
     DEFAULT_CSS = """
     DetailsView {
@@ -46,7 +55,7 @@ class DetailsView(VerticalScroll, can_focus=True):
         color: $text-error;
         margin-top: 1;
     }
-    DetailsView > .details--copy {
+    DetailsView > .details--facts, DetailsView > .details--estimate, DetailsView > .details--copy {
         margin-top: 1;
     }
     """
@@ -71,38 +80,79 @@ class DetailsView(VerticalScroll, can_focus=True):
     copy_path: reactive[Path | None] = reactive(None, bindings=True)
     """The prepared copy of a GGUF model, or None where there is none."""
 
-    def __init__(self, copies: PreparedCopies | None = None, *, keeps_copies: bool = True) -> None:
+    def __init__(
+        self,
+        copies: PreparedCopies | None = None,
+        *,
+        keeps_copies: bool = True,
+        estimate: EstimateOf = lambda model: None,
+        read_card: ReadCard = lambda model: None,
+    ) -> None:
         super().__init__()
+        self._estimate = estimate
+        self._read_card = read_card
+        self._seen = False
         self._keeps_copies = keeps_copies
         """Whether the settings allow loads to write copies."""
         self._copies = copies
 
     def compose(self) -> ComposeResult:
-        """Name, facts, problems and the copy, each where there is something to say."""
-        yield Static(classes="details--facts", markup=False)
-        yield Static(classes="details--problems", markup=False)
-        yield Static(classes="details--copy", markup=False)
+        """Name, problems, facts, copy, estimate and card, each where there is something to say."""
+        for part in ("name", "problems", "facts", "copy", "estimate"):
+            yield Static(classes=f"details--{part}", markup=False)
+        yield CardView(self._read_card)
 
     def on_mount(self) -> None:
         """Fill it for the first time."""
         self.watch_model()
+        self.look()
+
+    def look(self) -> None:
+        """Whoever shows or hides this pane calls it: what takes work is done only while somebody can see it."""
+        seen = all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
+        before, self._seen = self._seen, seen
+        if seen and not before:
+            self.query_one(CardView).show(self.model)
+            self.refresh_estimate()
+
+    def on_resize(self) -> None:
+        """Long values are wrapped anew."""
+        if self.model is not None:
+            self._fill("facts", _table(groups(self.model), self._width))
+            self.refresh_estimate()
+
+    @property
+    def _width(self) -> int:
+        return max(2 * _LABEL_WIDTH, self.scrollable_content_region.width)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The card is drawn a little ahead of the reader."""
+        super().watch_scroll_y(old_value, new_value)
+        for card in self.query(CardView):
+            card.need(int(new_value) + self.size.height)
 
     def watch_model(self) -> None:
         """Show another model."""
         if not self.children:
             return
         model = self.model
-        self.query_one(".details--facts", Static).update(
-            Content("No model is highlighted.") if model is None else _facts(model)
-        )
-        problems = self.query_one(".details--problems", Static)
-        problems.display = model is not None and bool(model.problems)
-        if model is not None:
-            problems.update(Content("\n".join(f"✗ {clean_text(problem)}" for problem in model.problems)))
+        name = "No model is highlighted." if model is None else clean_name(model.name)
+        self._fill("name", Content.styled(name, "bold" if model is not None else ""))
+        problems = model.problems if model is not None else ()
+        self._fill("problems", Content("\n".join(f"✗ {clean_text(problem)}" for problem in problems)))
+        self._fill("facts", _table(groups(model), self._width) if model is not None else Content(""))
         self.copy_path = None
         self._say_copy("")
         self.scroll_home(animate=False)
         self.refresh_copy()
+        self.refresh_estimate()
+        self.query_one(CardView).show(model if self._seen else None)
+
+    def refresh_estimate(self) -> None:
+        """Work out again what a load would need; call it when the memory is not what it was."""
+        if self._seen:
+            estimate = self._estimate(self.model) if self.model is not None else None
+            self._fill("estimate", Content("") if estimate is None else _estimated(estimate, self._width))
 
     def refresh_copy(self) -> None:
         """Look for the prepared copy again; call it when a load has ended, or a copy was written."""
@@ -146,34 +196,32 @@ class DetailsView(VerticalScroll, can_focus=True):
         return "; the next load makes it again" if self._keeps_copies else ""
 
     def _say_copy(self, text: str) -> None:
-        for line in self.query(".details--copy").results(Static):  # none when the app is closing meanwhile
-            line.display = bool(text)
-            line.update(Content(clean_text(text)))
+        self._fill("copy", Content(clean_text(text)))
+
+    def _fill(self, part: str, content: Content) -> None:
+        for line in self.query(f".details--{part}").results(Static):  # none when the app is closing meanwhile
+            line.display = bool(content)
+            line.update(content)
 
 
-def _facts(model: ModelInfo) -> Content:
-    lines = [Content.styled(clean_name(model.name), "bold")]
-    for label, value in _rows(model):
-        lines.append(Content.assemble((label.ljust(_LABEL_WIDTH), "$text-muted"), clean_name(value, 4096)))
-    return Content("\n").join((lines[0], Content(""), *lines[1:]))
+def _table(shown: Iterable[Group], width: int) -> Content:
+    """The groups, one below the other; what is too long for a line goes on below where it began."""
+    lines: list[Content] = []
+    for group in shown:
+        lines += [Content(""), Content.styled(group.title, "bold $text-accent")] if group.rows else []
+        for label, value in group.rows:
+            wrapped = GrowingText(width - _LABEL_WIDTH)
+            wrapped.extend(clean_name(value, 4096))
+            for number, part in enumerate(wrapped.rows):
+                beside = label if number == 0 else ""
+                lines.append(Content.assemble((beside.ljust(_LABEL_WIDTH), "$text-muted"), part.rstrip()))
+    return Content("\n").join(lines[1:])
 
 
-def _rows(model: ModelInfo) -> list[tuple[str, str]]:
-    context = "unknown" if model.context_length is None else fmt.tokens(model.context_length)
-    return [
-        ("Id", model.id),
-        ("Path", model.path),
-        ("Found in", model.source.value),
-        ("Format", model.format.value if model.format is not None else "no weights found"),
-        ("Architecture", model.architecture or "unknown"),
-        ("Parameters", "unknown" if model.parameters is None else fmt.parameters(model.parameters)),
-        ("Stored as", model.dtype or "unknown"),
-        ("Quantization", model.quantization or "none"),
-        ("Context length", context),
-        ("Size on disk", fmt.size(model.size_bytes)),
-        ("Chat template", "yes" if model.has_chat_template else "no: replies are plain completions"),
-        ("Remote code", "needed: loads only if you allow it" if model.needs_remote_code else "not needed"),
-    ]
+def _estimated(estimate: Estimate, width: int) -> Content:
+    grounds = "\n".join(clean_name(ground, 1000) for ground in estimate.grounds if ground)
+    table = _table([estimate_group(estimate)], width)
+    return Content("\n").join((table, Content.styled(grounds, "$text-muted"))) if grounds else table
 
 
 def _find(copies: PreparedCopies, gguf: Path) -> tuple[Path | None, int]:

@@ -8,9 +8,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.reactive import reactive
 
+from modeldeck.backend.catalog.model_card import read_card
 from modeldeck.backend.models import LoadedModel, ModelInfo
 from modeldeck.tui.widgets.chat_panel import ChatPanel
-from modeldeck.tui.widgets.details_view import DetailsView
+from modeldeck.tui.widgets.details_view import DetailsView, EstimateOf
 from modeldeck.tui.widgets.devices_view import DevicesView
 from modeldeck.tui.widgets.log_view import LogView
 
@@ -27,9 +28,10 @@ class RightSide(Vertical):
     model_name: reactive[str] = reactive("")
     highlighted: reactive[ModelInfo | None] = reactive(None)
 
-    def __init__(self, services: Services, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+    def __init__(self, services: Services, estimate: EstimateOf, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self._services = services
+        self._estimate = estimate
 
     def compose(self) -> ComposeResult:
         """All of them are there from the start, so that each keeps what it has."""
@@ -38,7 +40,10 @@ class RightSide(Vertical):
             yield panel.data_bind(RightSide.loaded, RightSide.model_name)
         with Vertical(id="details"):
             keeps = self._services.settings.gguf_copies_gb > 0
-            yield DetailsView(self._services.gguf_copies, keeps_copies=keeps).data_bind(model=RightSide.highlighted)
+            details = DetailsView(
+                self._services.gguf_copies, keeps_copies=keeps, estimate=self._estimate, read_card=read_card
+            )
+            yield details.data_bind(model=RightSide.highlighted)
         with Vertical(id="log"):
             yield LogView(self._services.log)
         with Vertical(id="devices"):
@@ -48,6 +53,12 @@ class RightSide(Vertical):
         """Show the one."""
         for child in self.children:
             child.display = child.id == self.pane
+        self.look()
+
+    def look(self) -> None:
+        """This side, or one of its panes, was shown or hidden."""
+        for details in self.query(DetailsView):
+            details.look()
 
     def on_mount(self) -> None:
         """Only one shows from the start."""
@@ -71,6 +82,10 @@ class RightSide(Vertical):
     def refresh_settings(self) -> None:
         """The generation settings were saved."""
         self.query_one(ChatPanel).refresh_settings()
+
+    def refresh_estimate(self) -> None:
+        """The memory is not what it was, or models would be loaded otherwise."""
+        self.query_one(DetailsView).refresh_estimate()
 
     def refresh_copy(self) -> None:
         """A load may have made a prepared copy."""

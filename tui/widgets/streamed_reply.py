@@ -15,6 +15,7 @@ from textual.widget import Widget
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui.markdown_blocks import BlockSplitter
 from modeldeck.tui.markdown_rows import QUICK_LIMIT, Look, MarkdownRenderer, code_strip
+from modeldeck.tui.theme_look import rich_colour, theme_look
 from modeldeck.tui.wrapping import GrowingText
 
 REPAINT_SECONDS = 0.1
@@ -166,9 +167,9 @@ class StreamedReply(Widget):
         variables = self.app.theme_variables
         match self._state:
             case "failed":
-                return Style(color=_colour(variables.get("error", "")))
+                return Style(color=rich_colour(variables.get("error", "")))
             case "cancelled":
-                return Style(color=_colour(variables.get("warning", "")))
+                return Style(color=rich_colour(variables.get("warning", "")))
             case _:
                 return Style(color=self._look.muted)
 
@@ -177,7 +178,7 @@ class StreamedReply(Widget):
         if width == self._width:
             return
         self._width = width
-        self._look = self._theme_look()
+        self._look = theme_look(self)
         self._base = self.rich_style
         self._renderer = MarkdownRenderer(width, self._look)
         quick = sum(map(len, self._blocks)) <= QUICK_LIMIT
@@ -192,17 +193,6 @@ class StreamedReply(Widget):
         self._join_rows()
         self._tail_opened = -1
         self._set_tail()
-
-    def _theme_look(self) -> Look:
-        variables = self.app.theme_variables
-        background, _ = self.background_colors
-        foreground = self.styles.color
-        return Look(
-            accent=_colour(variables.get("accent", "")),
-            muted=_colour(background.blend(foreground, 0.6).hex if background.ansi is None else ""),
-            code_background=_colour(background.blend(foreground, 0.05).hex if background.ansi is None else ""),
-            dark=self.app.current_theme.dark,
-        )
 
     def _paint(self) -> None:
         rows = self._height
@@ -262,11 +252,6 @@ def _drawn(sources: dict[int, str], width: int, look: Look) -> dict[int, list[St
     """Runs in a thread, with a renderer of its own: Rich's console has a lock that the loop must not wait for."""
     renderer = MarkdownRenderer(width, look)
     return {place: renderer.rows(source) for place, source in sources.items()}
-
-
-def _colour(value: str) -> str:
-    """A colour as Rich takes it; a theme of a terminal's own colours has other words."""
-    return value[:7] if value.startswith("#") else "default"
 
 
 def _marked(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
