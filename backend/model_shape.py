@@ -84,6 +84,6 @@ class WeightBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fused_elements: int = 0
     """Of the other elements: those of experts, which lie one by one on disk and are merged while they are loaded."""
     largest_elements: int = 0
-    """Elements of the largest single weight: what a quantizer holds in full precision for a moment."""
+    """Elements of the largest linear weight: what a quantizer holds in full precision for a moment."""
     stored_bytes: int = 0
     """Bytes of all of it on disk."""

@@ -52,6 +52,7 @@ def read_folder(folder: ModelFolder, identity: Identity, *, headers: bool = True
         parameters=weights.parameters,
         active_parameters=active_parameters(config, weights.parameters),
         dtype=weights.dtype or facts.dtype,
+        load_dtype=facts.dtype,
         quantization=facts.quantization,
         quantization_details=facts.quantization_details,
         context_length=facts.context_length,

@@ -148,17 +148,14 @@ def _block(
             if not unpacked:
                 fixed += tensor.stored_bytes
                 continue
-            elements = parameters_of(tensor, beside)
-            other += elements
+            other += parameters_of(tensor, beside)
         elif replaced and role.linear and len(tensor.shape) == 2 and not (role.router and has_experts):
-            elements = tensor.elements
-            linear += elements
+            linear += tensor.elements
             rows += tensor.shape[1 if architecture in _CONV1D else 0]
+            largest = max(largest, tensor.elements)
         else:
-            elements = tensor.elements
-            other += elements
-            fused += elements if role.expert else 0
-        largest = max(largest, elements)
+            other += tensor.elements
+            fused += tensor.elements if role.expert else 0
     return WeightBlock(
         name=f"{name.removesuffix('.0')}.{layer}" if layer >= 0 else name,
         linear_elements=linear,

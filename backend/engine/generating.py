@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from modeldeck.backend.engine.chat import Prompts
+from modeldeck.backend.engine.metering import CacheWatch, peak_bytes
 from modeldeck.backend.engine.streaming import ReplyEnded, ReplyStreamer
 from modeldeck.backend.engine.wire import Arrival
 from modeldeck.backend.errors import GenerationError
@@ -46,6 +47,7 @@ class Replier:
         self._log = log
         self._stop = threading.Event()
         self._ends = _end_tokens(model)
+        self._cache = CacheWatch(model)
         _watch_layers(model, lambda: self._stop.is_set())
 
     def reply(self, request: Generate, arrival: Arrival, emit: Callable[[int, str, int], None]) -> GenerationStats:
@@ -69,6 +71,7 @@ class Replier:
             pass
         finally:
             self._stop = threading.Event()
+            cache_bytes = self._cache.take()  # after a failure too: nobody needs it any more
         now = monotonic()
         return GenerationStats(
             prompt_tokens=len(ids),
@@ -76,6 +79,8 @@ class Replier:
             first_token_seconds=(streamer.first_at or now) - arrival.seconds,
             seconds=(streamer.last_at or now) - arrival.seconds,
             finish_reason=self._reason(streamer, arrival.stop, config),
+            peaks=peak_bytes(self._model),
+            cache_bytes=cache_bytes,
             context_full=len(ids) + streamer.new_tokens >= (self._context_length or inf),
         )
 
@@ -87,6 +92,7 @@ class Replier:
             ids = []
         config = _configuration(max_new_tokens=1, do_sample=False, num_beams=1, pad_token_id=self._padding())
         self._generate(ids or [next(iter(self._ends), 0)], config, None)
+        self._cache.take()
 
     def _generate(self, ids: list[int], config: GenerationConfig, streamer: ReplyStreamer | None) -> None:
         embedding: Any = self._model.get_input_embeddings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from modeldeck.backend.engine.devices import device_map_for, devices_of
 from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_fatal, is_out_of_memory, trace
 from modeldeck.backend.engine.generating import Replier
+from modeldeck.backend.engine.heap import tight_heap
+from modeldeck.backend.engine.metering import peak_bytes
 from modeldeck.backend.engine.prepared import UnpreparedCopy, is_current
 from modeldeck.backend.engine.progress import Progress, tensor_sizes, weights_reported
 from modeldeck.backend.engine.quantizing import quantization_config, refuse_impossible
@@ -82,6 +84,7 @@ class Loaded:
             parameters=int(self.model.num_parameters()),
             has_chat_template=self.replier.prompts.has_template,
             seconds=seconds,
+            peaks=peak_bytes(self.model),
             notes=tuple(self.notes),
         )
 
@@ -132,11 +135,12 @@ def _load(
         refuse_impossible(request, config, is_gguf=source.gguf is not None)
         progress.stage(LoadStage.READING_TOKENIZER)
         tokenizer = _read_tokenizer(source, request, config)
-        model = _read_weights(source, request, config, device_map, progress)
-    context_length = _context_length(config, tokenizer)
-    progress.stage(LoadStage.WARMING_UP)
-    replier = Replier(model, tokenizer, context_length, log)
-    replier.warm_up()
+        with tight_heap():
+            model = _read_weights(source, request, config, device_map, progress)
+            context_length = _context_length(config, tokenizer)
+            progress.stage(LoadStage.WARMING_UP)
+            replier = Replier(model, tokenizer, context_length, log)
+            replier.warm_up()  # the first token may rewrite weights: bitsandbytes repacks them for some CPUs
     loaded = Loaded(request, model, replier, context_length)
     if source.prepared_from:
         loaded.notes.append("Loaded from the prepared copy of the GGUF file.")
@@ -234,8 +238,18 @@ def _context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
 
 
 def _bytes_of(model: PreTrainedModel) -> int:
-    """What parameters and buffers take; tied ones count once."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers()))
+    """What parameters and buffers take, and what bitsandbytes keeps to unpack them; tied ones count once."""
+    tensors = (*model.parameters(), *model.buffers(), *_quantization_states(model))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _quantization_states(model: PreTrainedModel) -> Iterator[torch.Tensor]:
+    """Scales and tables, which bitsandbytes hangs on the parameter itself."""
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        nested = getattr(state, "state2", None)
+        kept = [getattr(parameter, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
+        yield from (tensor for tensor in kept if isinstance(tensor, torch.Tensor))
 
 
 def _quantization_of(model: PreTrainedModel, request: LoadRequest) -> str:

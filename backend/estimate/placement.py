@@ -1,0 +1,22 @@
+"""Which devices a request means, as the engine understands it (``backend.engine.devices``), found without torch."""
+
+from __future__ import annotations
+
+from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+
+
+def devices_for(device: str, memory: MemoryReading) -> tuple[DeviceMemory, ...] | None:
+    """The devices that the weights would go to first; None when one is named that the reading does not hold.
+
+    ``auto`` is every GPU, else Apple's, else the RAM. Where ``auto`` means several, the RAM takes what is left over.
+    """
+    if device == "cpu":
+        return (memory.ram,)
+    if device == "auto":
+        gpus = tuple(found for found in memory.devices if found.name.startswith("cuda:"))
+        return gpus or memory.devices[:1] or (memory.ram,)
+    name = "cuda:0" if device == "cuda" else device
+    found = tuple(one for one in memory.devices if one.name == name)
+    if not found and name == "mps":
+        return (memory.ram,)  # unified memory, where nothing reports it as a device
+    return found or None

@@ -1,0 +1,74 @@
+"""Bytes of the weights in memory, for the dtype and the quantization that are asked for."""
+
+from __future__ import annotations
+
+from modeldeck.backend.model_shape import ModelShape, WeightBlock
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+
+DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of one element, under torch's names."""
+INT8_ROW_BYTES = 4
+"""LLM.int8() keeps a float32 scale for each output feature, beside one byte for each element."""
+NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+"""Bytes of an element in nf4 with double quantization: four bits, and for each block of 64 a scale of one byte, and for
+each 256 of those a scale of four (the block sizes of bitsandbytes 0.50, ``functional.quantize_4bit``): 0.5159."""
+
+
+def load_dtype(model: ModelInfo, request: LoadRequest) -> str:
+    """The dtype that the floating-point weights will have, as transformers chooses it.
+
+    ``auto`` is the dtype of config.json, else the stored one (``modeling_utils._get_dtype``); a GGUF file is unpacked
+    to float32.
+    """
+    if request.dtype in DTYPE_BYTES:
+        return request.dtype
+    if model.format is ModelFormat.GGUF:
+        return "float32"
+    for known in (model.load_dtype, model.dtype):
+        if known in DTYPE_BYTES:
+            return known
+    return "bfloat16" if model.quantization else "float32"
+
+
+NF4_REPACKED_BYTES = 1 / 2 + 2 / 64
+"""The same after the first token on a CPU with AVX512-BF16: one scale of two bytes for each block of 64
+(``functional._convert_weight_packed_for_cpu``)."""
+
+
+def block_bytes(block: WeightBlock, dtype_bytes: int, quantization: Quantization, nf4_bytes: float = NF4_BYTES) -> int:
+    """What one module of a block takes: its parameters, and what bitsandbytes keeps to unpack them."""
+    other = block.other_elements * dtype_bytes + block.fixed_bytes
+    if quantization is Quantization.INT8:
+        return other + block.linear_elements + INT8_ROW_BYTES * block.linear_rows
+    if quantization is Quantization.NF4:
+        return other + int(block.linear_elements * nf4_bytes)
+    return other + block.linear_elements * dtype_bytes
+
+
+def blocks_of(model: ModelInfo) -> tuple[WeightBlock, ...]:
+    """The blocks that the headers told, else what can be made of the number of parameters and the shape."""
+    return model.weights or _assumed_blocks(model)
+
+
+def _assumed_blocks(model: ModelInfo) -> tuple[WeightBlock, ...]:
+    """GGUF files and pickles: an embedding table, equal layers and a head, as large as the shape makes them."""
+    stored = DTYPE_BYTES.get(model.load_dtype or model.dtype or "", 0)
+    elements = model.parameters or (model.size_bytes // stored if stored else 0)
+    if not elements:
+        return ()
+    shape = model.shape or ModelShape()
+    layers = shape.layers or 1
+    table = min((shape.vocabulary or 0) * (shape.hidden_size or 0), elements // (1 if shape.tied_embeddings else 2))
+    tables = 1 if shape.tied_embeddings else 2
+    layer, rest = divmod(elements - tables * table, layers)
+    embedding = WeightBlock(name="embed_tokens", other_elements=table + rest, stored_bytes=0)
+    rows = layer // (shape.hidden_size or layer or 1)
+    run = WeightBlock(
+        name="layers.0", count=layers, linear_elements=layer, linear_rows=rows, largest_elements=_largest(shape, layer)
+    )
+    head = WeightBlock(name="lm_head", other_elements=table)
+    return (embedding, run) if shape.tied_embeddings or not table else (embedding, run, head)
+
+
+def _largest(shape: ModelShape, layer: int) -> int:
+    return min(layer, (shape.hidden_size or 0) * (shape.intermediate_size or 0)) or layer
