@@ -18,6 +18,7 @@ from modeldeck.tui.actions import all_actions
 from modeldeck.tui.commands import DeckCommands
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.help import HelpScreen
+from modeldeck.tui.widgets.pane_bar import PANES
 from modeldeck.tui.widgets.prompt import Prompt
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import NARROW, WIDE, deck, opened, until_status
@@ -87,7 +88,7 @@ async def test_the_footer_offers_at_most_eight_keys_and_follows_the_state(size: 
     app = deck()
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        for _ in range(4):
+        for _ in PANES:
             shown = {b.binding.action for b in app.screen.active_bindings.values() if b.binding.show}
             assert len(shown) <= 8
             await pilot.press("tab")
