@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-MAX_COUNT = 2**40
-"""Any size above this is absurd."""
+MAX_COUNT = 2**26
+"""Any size above this is absurd; the largest in use are vocabularies, of less than a million."""
 MAX_LAYERS = 4096
+"""As many layers are absurd; the deepest models in use have less than 200."""
 
 
 class KnownConfig(Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import structs
 
+from modeldeck.backend.catalog.config_keys import EXPERTS
 from modeldeck.backend.catalog.gguf_header import GgufHeader
 from modeldeck.backend.catalog.gguf_types import TENSOR_TYPES
 from modeldeck.backend.catalog.shape import model_shape
@@ -43,7 +44,6 @@ _KEYS = {
     "sliding_window_pattern": "attention.sliding_window_pattern",
     "kv_lora_rank": "attention.kv_lora_rank",
     "q_lora_rank": "attention.q_lora_rank",
-    "num_experts": "expert_count",
     "num_experts_per_tok": "expert_used_count",
     "num_kv_shared_layers": "attention.shared_kv_layers",
     "full_attention_interval": "full_attention_interval",
@@ -70,8 +70,8 @@ def gguf_shape(header: GgufHeader) -> ModelShape | None:
     name = header.architecture or ""
     # Every key is there, if with nothing in it, so that no default of the library's class stands in for it.
     config: dict[str, Any] = {key: header.values.get(f"{name}.{below}") for key, below in _KEYS.items()}
-    config |= {"model_type": _MODEL_TYPES.get(name, name), "num_local_experts": None, "n_routed_experts": None}
-    config |= {"moe_num_experts": None, "max_position_embeddings": header.context_length}
+    config |= dict.fromkeys(EXPERTS, header.values.get(f"{name}.expert_count"))
+    config |= {"model_type": _MODEL_TYPES.get(name, name), "max_position_embeddings": header.context_length}
     config["vocab_size"] = config["vocab_size"] or header.vocabulary
     config["tie_word_embeddings"] = bool(header.parameters) and not header.has_output
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]

@@ -35,7 +35,7 @@ def layer_kinds(part: ConfigPart, layers: int | None) -> Kinds:
     rule = _RULES.get(part.model_type)
     if told is not None and (rule is None or part.model_type not in _NOT_FROM_FILE):
         kinds = told if layers is None else told[:layers]
-    elif layers is None or layers > MAX_LAYERS:
+    elif layers is None:
         return []
     else:
         kinds = (rule or _by_window)(part, layers)

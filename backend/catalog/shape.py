@@ -58,7 +58,8 @@ def layer_count(part: ConfigPart) -> int | None:
             return len(told) if len(told) <= MAX_LAYERS else None
         if part.model_type == "nemotron_h":
             return 4
-    return part.count("num_hidden_layers", "n_layers")
+    told = part.count("num_hidden_layers", "n_layers")
+    return told if told is not None and told <= MAX_LAYERS else None
 
 
 def intermediate_size(part: ConfigPart) -> int | None:
@@ -97,13 +98,17 @@ def _kv_heads(part: ConfigPart, heads: int | None) -> int | None:
 
 def _head_dim(part: ConfigPart, hidden: int | None, heads: int | None) -> int | None:
     if part.model_type in ("zamba", "zamba2"):  # the shared attention sees the embeddings beside the hidden states
-        return part.count("attention_head_dim") or (2 * hidden // heads if hidden and heads else None)
+        return part.count("attention_head_dim") or _share(2 * hidden if hidden else None, heads)
     told = part.count("head_dim", "d_kv")
     if told is not None and part.model_type not in _HEAD_IS_ROPE:
         return told
     if part.count("kv_lora_rank") is not None:
         return part.count("qk_rope_head_dim")
-    return hidden // heads if hidden and heads else None
+    return _share(hidden, heads)
+
+
+def _share(width: int | None, heads: int | None) -> int | None:
+    return width // heads or None if width and heads else None
 
 
 def _chunk(part: ConfigPart, kinds: list[str]) -> int | None:

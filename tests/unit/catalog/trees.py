@@ -42,21 +42,29 @@ def string(text: bytes | str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def gguf_key(name: str, value: str | int | Sequence[str]) -> bytes:
-    """A key of the header with a string, a whole number or a list of strings."""
+GgufValue = str | int | Sequence[str] | Sequence[int]
+
+
+def gguf_key(name: str, value: GgufValue) -> bytes:
+    """A key of the header with a string, a whole number or a list of one of these."""
     if isinstance(value, str):
         return string(name) + struct.pack("<I", 8) + string(value)
     if isinstance(value, int):
         return string(name) + struct.pack("<II", 4, value)
-    return string(name) + struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(string, value))
+    numbers = [item for item in value if isinstance(item, int)]
+    if numbers:
+        return string(name) + struct.pack(f"<IIQ{len(numbers)}I", 9, 4, len(numbers), *numbers)
+    words = [item for item in value if isinstance(item, str)]
+    return string(name) + struct.pack("<IIQ", 9, 8, len(words)) + b"".join(map(string, words))
 
 
 def gguf_bytes(
-    keys: Mapping[str, str | int | Sequence[str]] | None = None,
+    keys: Mapping[str, GgufValue] | None = None,
     tensors: Sequence[tuple[int, Sequence[int]]] = ((3, (32, 4)), (0, (8,))),
     version: int = 3,
+    names: Sequence[str] = (),
 ) -> bytes:
-    """A whole GGUF file; a tensor is its type's number and its shape."""
+    """A whole GGUF file; a tensor is its type's number and its shape, and called by ``names`` or ``t0``, ``t1``."""
     if keys is None:
         keys = {
             "general.architecture": "llama",
@@ -69,7 +77,8 @@ def gguf_bytes(
     head += b"".join(gguf_key(name, value) for name, value in keys.items())
     offset = 0
     for index, (kind, shape) in enumerate(tensors):
-        head += string(f"t{index}") + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+        called = names[index] if index < len(names) else f"t{index}"
+        head += string(called) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
         _, block, size = TENSOR_TYPES[kind]
         offset += -(-(prod(shape) // block * size) // 32) * 32
     return head + bytes(-len(head) % 32) + bytes(offset)
