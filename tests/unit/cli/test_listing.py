@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tests.unit.cli.conftest import Modeldeck, write_model
 KEYS = {
     "id", "name", "path", "source", "format", "architecture", "parameters", "dtype", "quantization",
     "context_length", "size_bytes", "has_chat_template", "needs_remote_code", "problems", "loadable",
+    "architecture_class", "shape", "weights", "active_parameters", "modality", "licence", "tags", "revision", "refs",
+    "base_model", "adapter", "file_count", "disk_bytes", "last_used", "quantization_details",
 }  # fmt: skip
 """A script may rely on these: taking one away needs a new schema version."""
 
@@ -88,3 +91,44 @@ class TestShow:
         out = modeldeck("show", str(model_folder)).out
         assert "2,048 tokens" in out
         assert "203 B" in out
+
+    def test_for_people_it_says_all_that_is_known_and_nothing_else(
+        self, modeldeck: Modeldeck, model_folder: Path
+    ) -> None:
+        (model_folder / "README.md").write_text("---\nlicense: mit\ntags: [tiny]\n---\n# Hi")
+        config = json.loads((model_folder / "config.json").read_text())
+        (model_folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2, "hidden_size": 64}))
+        lines = dict(line.split(maxsplit=1) for line in modeldeck("show", "tiny-llama").out.splitlines())
+        assert (lines["licence"], lines["tags"], lines["layers"]) == ("mit", "tiny", "2")
+        assert lines["architecture"] == "llama (LlamaForCausalLM)"
+        assert not {"revision", "experts", "quantization", "adapter", "problem"} & set(lines)
+        assert all(value != "?" for value in lines.values())
+        document = modeldeck("show", "tiny-llama", "--json").document["model"]
+        assert (document["licence"], document["shape"]["layers"], document["file_count"]) == ("mit", 2, 3)
+
+
+class TestAdapter:
+    @pytest.fixture(autouse=True)
+    def adapter(self, home: Path) -> Path:
+        folder = write_model(home / "models" / "tuned")
+        (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+        (folder / "config.json").unlink()
+        config = {"base_model_name_or_path": "org/base", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        return folder
+
+    def test_it_is_listed_as_one_and_not_as_broken(self, modeldeck: Modeldeck) -> None:
+        row = next(line for line in modeldeck("ls").out.splitlines() if "tuned" in line)
+        assert row.split() == ["tuned", "64", "adapter", "?", "203", "B", "folder"]
+        assert "tuned" not in modeldeck("doctor").out
+
+    def test_show_tells_its_base_and_what_it_changes(self, modeldeck: Modeldeck) -> None:
+        out = modeldeck("show", "tuned").out
+        assert "org/base" in out
+        assert "LORA, rank 8, alpha 16" in out
+        assert "q_proj" in out
+
+    def test_run_refuses_it_and_names_its_base(self, modeldeck: Modeldeck) -> None:
+        ended = modeldeck("run", "tuned", "Hi")
+        assert (ended.code, ended.out) == (1, "")
+        assert "load its base model, org/base" in ended.err
