@@ -64,15 +64,21 @@ def read_adapter(folder: ModelFolder, identity: Identity) -> ModelInfo:
 
 def adapter_shape(config: dict[str, Any]) -> AdapterShape:
     """What adapter_config.json says; a value of the wrong kind counts as absent."""
-    kind, rank, alpha = config.get("peft_type"), config.get("r"), config.get("lora_alpha")
+    kind, rank = config.get("peft_type"), config.get("r")
     targets = config.get("target_modules")
     names = [targets] if isinstance(targets, str) else targets if isinstance(targets, list) else []
     return AdapterShape(
         kind=clean_name(kind, 40) if isinstance(kind, str) and kind else "LORA",
         rank=rank if type(rank) is int and 0 < rank < 2**20 else None,
-        alpha=float(alpha) if type(alpha) in (int, float) and 0 < alpha < 2**20 else None,
+        alpha=_scale(config.get("lora_alpha")),
         targets=tuple(sorted(clean_name(name, 80) for name in names[:_MAX_TARGETS] if isinstance(name, str))),
     )
+
+
+def _scale(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**20:
+        return float(value)
+    return None
 
 
 def base_of(adapter: ModelInfo, rows: Sequence[ModelInfo]) -> ModelInfo | None:

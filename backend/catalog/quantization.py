@@ -37,8 +37,8 @@ def quantization_word(details: Mapping[str, Any]) -> str:
     if method == "torchao":
         kind = _torchao(details)
         return f"torchao-{kind}" if kind else short
-    bits = _bits(details)
-    return f"{short}{bits}" if bits is not None else short
+    width = _bits(details)
+    return f"{short}{width}" if width is not None else short
 
 
 def _bits(details: Mapping[str, Any]) -> int | None:

@@ -60,7 +60,7 @@ STATES: dict[str, dict[str, Any]] = {
     "minimax": {**_SMALL, "num_local_experts": 2, "head_dim": 16},
 }  # fmt: skip
 """Small models of every kind of constant state."""
-NEEDED = {
+NEEDED: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "lfm2_moe": {"layer_types": ["conv"] * 5 + ["full_attention"]},
 }
@@ -77,7 +77,8 @@ def states() -> list[list[Any]]:
     for name, values in STATES.items():
         config = CONFIG_MAPPING[name](**values)
         config.pad_token_id = None
-        model = AutoModelForCausalLM.from_config(config).eval()
+        make: Any = AutoModelForCausalLM  # its from_config is not typed
+        model = make.from_config(config).eval()
         with torch.no_grad():
             output = model(torch.arange(1, 20)[None], use_cache=True)
         cache = output.get("past_key_values") or output["cache_params"]
@@ -88,11 +89,11 @@ def states() -> list[list[Any]]:
 
 def _elements(layer: Any) -> int:
     held = [*getattr(layer, "conv_states", {}).values(), *getattr(layer, "recurrent_states", {}).values()]
-    return sum(tensor.numel() for tensor in held if tensor is not None)
+    return sum(int(tensor.numel()) for tensor in held if tensor is not None)
 
 
 def _elements_of_lightning(cache: Any) -> int:
-    return max(tensor.numel() for tensor in cache.linear_cache if hasattr(tensor, "numel"))
+    return max(int(tensor.numel()) for tensor in cache.linear_cache if hasattr(tensor, "numel"))
 
 
 def experts() -> list[list[Any]]:
@@ -103,9 +104,11 @@ def experts() -> list[list[Any]]:
 
     found: list[list[Any]] = []
     for name in sorted(COMPARED):
-        config = CONFIG_MAPPING[name](num_hidden_layers=6, **NEEDED.get(name, {}))
+        config_class: Any = CONFIG_MAPPING[name]
+        config = config_class(num_hidden_layers=6, **NEEDED.get(name, {}))
         with torch.device("meta"):
-            model = AutoModel.from_config(config)
+            make: Any = AutoModel  # its from_config is not typed
+            model = make.from_config(config)
         told = json.loads(config.to_json_string())
         part = text_part(told)
         count, active = part.count(*EXPERTS), part.count(*ACTIVE_EXPERTS)
