@@ -42,6 +42,7 @@ class ModelFolder:
         self.path = path
         self._roots = roots
         self._entries = {entry.name: entry for entry in (list_folder(path) if entries is None else entries)}
+        self._targets: dict[str, tuple[str, os.stat_result]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -65,7 +66,7 @@ class ModelFolder:
         if entry is None:
             raise Missing(f"{name} is missing")
         try:
-            status = os.lstat(self._target(name)) if entry.is_symlink() else entry.stat(follow_symlinks=False)
+            status = self._target(name)[1] if entry.is_symlink() else entry.stat(follow_symlinks=False)
         except OSError as error:
             raise _unreadable(name, error) from error
         if not stat.S_ISREG(status.st_mode):
@@ -84,8 +85,8 @@ class ModelFolder:
             raise Missing(f"{name} is missing")
         try:
             if entry.is_symlink():
-                target = self._target(name)
-                regular = stat.S_ISREG(os.lstat(target).st_mode)
+                target, status = self._target(name)
+                regular = stat.S_ISREG(status.st_mode)
             else:
                 target, regular = entry.path, entry.is_file(follow_symlinks=False)
             if not regular:
@@ -108,16 +109,32 @@ class ModelFolder:
                 raise Unreadable(f"{name} is {size:,} bytes, more than the {limit:,} that such a file may have")
             return read_at(descriptor, 0, limit)
 
-    def _target(self, name: str) -> str:
-        """The file that a link leads to. Raises OSError, or Unreadable when it leads out of the roots."""
-        path = os.path.join(self.path, name)  # noqa: PTH118  # pathlib costs more than the whole read here
-        # The hub's links (../../blobs/...) resolve by text, which saves a system call for every part of the path.
-        target = os.path.normpath(os.path.join(self.path, os.readlink(path)))  # noqa: PTH115, PTH118
-        if stat.S_ISLNK(os.lstat(target).st_mode):
+    def _target(self, name: str) -> tuple[str, os.stat_result]:
+        """The file that a link leads to, asked for once. Raises OSError, or Unreadable when it leads out of the roots.
+
+        What is opened is looked at once more, since it may have changed in the meantime.
+        """
+        if (known := self._targets.get(name)) is not None:
+            return known
+        path = f"{self.path}/{name}"
+        target = _joined(self.path, os.readlink(path))  # noqa: PTH115  # pathlib costs more than the whole read here
+        status = os.lstat(target)
+        if stat.S_ISLNK(status.st_mode):
             target = os.path.realpath(path, strict=True)
+            status = os.lstat(target)
         if self._roots and not is_within(target, self._roots):
             raise Unreadable(f"{name} is a link to a place outside of the model folders")
-        return target
+        self._targets[name] = target, status
+        return target, status
+
+
+def _joined(folder: str, link: str) -> str:
+    """Where a link in a folder leads, by its text: the hub's (``../../blobs/...``) need no call for each part."""
+    while link.startswith("../"):
+        folder, link = folder.rpartition("/")[0], link[3:]
+    if link.startswith(("/", ".")) or "/." in link or "//" in link:
+        return os.path.normpath(os.path.join(folder, link))  # noqa: PTH118
+    return f"{folder}/{link}"
 
 
 def _opened(path: str) -> int:

@@ -103,10 +103,10 @@ class Scanner:
         """One whole scan; tells what differs from what the other side shows."""
         first = self._told is None
         told = self._load(scan.places, scan.index, scan.stamp)
-        reader = TrackedReader(self._known or {}, scan.skipped, self._life)
+        reader = TrackedReader(self._known or {}, scan.skipped, self._life, glance=first)
         catalog = _catalog(scan.places, reader)
         seen: dict[str, ModelInfo] = {}
-        for batch in _batches(self._news(catalog, told, seen)):
+        for batch in _batches(self._news(catalog, reader, told, seen)):
             self._send(ModelsFound(scan.request_id, batch))
         looked_in = () if seen else catalog.looked_in()
         gone = tuple(model_id for model_id in told if model_id not in seen)
@@ -117,19 +117,22 @@ class Scanner:
             self._save(scan, reader)
 
     def _news(
-        self, catalog: Catalog, told: dict[str, ModelInfo], seen: dict[str, ModelInfo]
+        self, catalog: Catalog, reader: TrackedReader, told: dict[str, ModelInfo], seen: dict[str, ModelInfo]
     ) -> Iterator[ModelInfo | None]:
         """The rows that are new or changed; None for one that is as it was told."""
-        for found in catalog.scan():
-            row = found
+        for row in catalog.scan():
             before = told.get(row.id)
-            if before is None or before != row:
-                row = _bounded(row)
-                seen[row.id] = row
-                yield row if before != row else None
-            else:
-                seen[row.id] = row
+            if before is not None and before == row:
+                seen[row.id] = before
                 yield None
+            else:
+                seen[row.id] = new = _bounded(row)
+                yield new
+        for row in reader.read_rest():
+            before = seen.get(row.id)
+            if before is not None and before.path == row.path and before != row:  # else the list has another for it
+                seen[row.id] = row = _bounded(row)
+                yield row
 
     def _load(self, places: Places, path: bytes, stamp: str = "") -> dict[str, ModelInfo]:
         """What the other side shows by now; the first time, that is the index if it has the same."""
