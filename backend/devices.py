@@ -22,24 +22,25 @@ def available_devices(
     drivers: Sequence[GpuDriver] | None = None, environ: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
     """What a load may name as its device, ``auto`` first and ``cpu`` last; found out without torch."""
-    count = 0
+    found: list[str] = []
     for driver in default_drivers() if drivers is None else drivers:
         try:
             driver.open()
-            count = len(driver.handles(environ))
+            handles = driver.handles(environ)
         except DriverError:
             continue
         finally:
             driver.close()
-        if count:
+        found = [f"cuda:{index}" for index, handle in enumerate(handles) if not isinstance(handle, DriverError)]
+        if handles:
             break
     apple = ("mps",) if gpu_shares_ram() else ()
-    return ("auto", *(f"cuda:{index}" for index in range(count)), *apple, "cpu")
+    return ("auto", *found, *apple, "cpu")
 
 
-def gpu_shares_ram(system: str = sys.platform, machine: str = platform.machine()) -> bool:  # a constant
+def gpu_shares_ram() -> bool:
     """Whether this is a Mac whose GPU has no memory of its own."""
-    return system == "darwin" and machine == "arm64"
+    return (sys.platform, platform.machine()) == ("darwin", "arm64")
 
 
 def usable_cores(cgroups: Cgroups | None = None) -> int:

@@ -64,7 +64,10 @@ class GpuDriver(Protocol):
         """``NVIDIA 570.86.15``; untrusted."""
 
     def handles(self, environ: Mapping[str, str]) -> list[Any]:
-        """The devices that this process may use, in the order of ``cuda:0``, ``cuda:1`` ..."""
+        """The devices that this process may use, in the order of ``cuda:0``, ``cuda:1`` ...
+
+        In the place of one that is lost stands the DriverError that says so.
+        """
 
     def count(self) -> int:
         """How many devices the machine has, whoever may use them."""

@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from msgspec import Struct
 
@@ -49,7 +50,7 @@ class GpuReader:
         self._clock = clock
         self._owners = Owners(proc)
         self._reads: list[Callable[[], Gpu]] = []
-        """One for each device, in the order of ``cuda:0`` ..."""
+        """One for each device, in the order of ``cuda:0`` ...; those of lost ones are not called."""
         self._version = self._problem = self._no_devices = ""
         self._lost: dict[int, UnreadableDevice] = {}
         self._open_at = -inf
@@ -73,7 +74,7 @@ class GpuReader:
         return GpuReading(
             devices=tuple(devices),
             unreadable=tuple(unreadable),
-            problem="; ".join([self._problem, *lost] if self._problem else lost),
+            problem="; ".join(lost) or self._problem,
             no_devices=self._no_devices,
             driver=self._version,
         )
@@ -93,11 +94,17 @@ class GpuReader:
                 self._problem = self._problem or ("" if error.absent else str(error))
                 continue
             if handles:
-                self._reads = [partial(driver.read, handle) for handle in handles]
+                self._take(driver, handles)
                 self._version = clean_name(figure(driver.version) or "", 60)
-                self._problem, self._open_at = "", inf
                 return
         self._no_devices = "" if self._problem else _why_none(hidden)
+
+    def _take(self, driver: GpuDriver, handles: Sequence[Any]) -> None:
+        self._problem, self._open_at = "", inf
+        self._reads = [partial(driver.read, handle) for handle in handles]
+        for index, handle in enumerate(handles):
+            if isinstance(handle, DriverError):
+                self._lost[index] = UnreadableDevice(f"cuda:{index}", handle.reason)
 
     def _read_one(self, index: int, ours: frozenset[int], ram: DeviceMemory) -> DeviceMemory | UnreadableDevice:
         if (lost := self._lost.get(index)) is not None:

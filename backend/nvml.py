@@ -74,6 +74,14 @@ class Nvml:
         found = visible_handles(self, environ.get("CUDA_VISIBLE_DEVICES"))
         return [self._first_instance(handle) or handle for handle in found]
 
+    def _first_instance(self, handle: Any) -> Any | None:
+        mode = None if isinstance(handle, DriverError) else figure(self._call, "nvmlDeviceGetMigMode", handle)
+        if not mode or mode[0] != _MIG_ENABLED:
+            return None
+        most = int(figure(self._call, "nvmlDeviceGetMaxMigDeviceCount", handle) or 0)
+        places = (figure(self._call, "nvmlDeviceGetMigDeviceHandleByIndex", handle, place) for place in range(most))
+        return next((instance for instance in places if instance is not None), None)
+
     def count(self) -> int:
         """How many devices there are."""
         return int(self._call("nvmlDeviceGetCount"))
@@ -154,14 +162,6 @@ class Nvml:
         if not figure(self._call, "nvmlDeviceIsMigDeviceHandle", handle):
             return handle
         return figure(self._call, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) or handle
-
-    def _first_instance(self, handle: Any) -> Any | None:
-        mode = figure(self._call, "nvmlDeviceGetMigMode", handle)
-        if not mode or mode[0] != _MIG_ENABLED:
-            return None
-        most = int(figure(self._call, "nvmlDeviceGetMaxMigDeviceCount", handle) or 0)
-        places = (figure(self._call, "nvmlDeviceGetMigDeviceHandleByIndex", handle, place) for place in range(most))
-        return next((instance for instance in places if instance is not None), None)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         try:

@@ -66,6 +66,7 @@ class FakePynvml:
         def call(*arguments: Any) -> Any:
             self.called.append(name)
             numbers = [self.devices.index(one) for one in arguments[:1] if one in self.devices]
+            numbers += [one for one in arguments[:1] if isinstance(one, int)]
             for key in (name, *(f"{name} {number}" for number in numbers)):
                 if (code := self.failing.get(key)) is not None:
                     raise pynvml.NVMLError(code)

@@ -8,13 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from modeldeck.backend import devices, gpu_reader
 from modeldeck.backend.cgroups import Cgroups
 from modeldeck.backend.memory import RETRY_SECONDS, DeviceProcess, MemoryMonitor, MemoryReading, available_devices
 from modeldeck.backend.nvml import Nvml, short_label
 from tests.fakes.gpu_drivers import CODES, GB, GPU_CALLS, FakePynvml
 
 ME = os.getpid()
-OPENING_CALLS = ("nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex")
+OPENING_CALLS = ("nvmlInit", "nvmlDeviceGetCount")
 
 
 class Clock:
@@ -65,18 +66,18 @@ def test_f27_a_figure_that_fails_is_none_and_all_others_are_there(call: str, cod
     ml = FakePynvml(failing={call: code})
     ml.run(ME, 3 * GB)
     reading = read(ml)
-    devices = reading.devices
-    assert [device.used_bytes for device in devices] == [10 * GB] * 2
+    found = reading.devices
+    assert [device.used_bytes for device in found] == [10 * GB] * 2
     assert reading.problem == ""
-    told = (devices[0].utilization, devices[0].power_watts, devices[0].power_limit_watts)
+    told = (found[0].utilization, found[0].power_watts, found[0].power_limit_watts)
     expected = {
         "nvmlDeviceGetUtilizationRates": (None, 412.3, 700.0),
         "nvmlDeviceGetPowerUsage": (7, None, 700.0),
         "nvmlDeviceGetEnforcedPowerLimit": (7, 412.3, None),
     }
     assert told == expected.get(call, (7, 412.3, 700.0))
-    assert devices[0].temperature in {60, 61}
-    assert len(devices[0].processes) == 1
+    assert found[0].temperature in {60, 61}
+    assert len(found[0].processes) == 1
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -90,6 +91,29 @@ def test_f27_a_gpu_whose_memory_cannot_be_read_is_told_and_the_others_go_on(code
     assert [one.name for one in reading.unreadable] == ["cuda:0"]
     assert f"({code})" in reading.unreadable[0].reason
     assert reading.problem == f"cuda:0: {reading.unreadable[0].reason}"
+
+
+@pytest.mark.parametrize("visible", [None, "0,1", "GPU-1"])
+@pytest.mark.parametrize("code", CODES)
+def test_f27_a_gpu_that_is_lost_from_the_start_leaves_the_others_and_their_numbers(
+    code: int, visible: str | None
+) -> None:
+    failing: dict[str, int | None] = {"nvmlDeviceGetHandleByIndex 0": code}
+    reading = read(FakePynvml(failing=failing), visible)
+    name = "cuda:0" if visible == "GPU-1" else "cuda:1"
+    assert [(device.name, device.uuid) for device in reading.devices] == [(name, "GPU-1aaa-bbb")]
+    assert [one.name for one in reading.unreadable] == ([] if visible == "GPU-1" else ["cuda:0"])
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert available_devices([Nvml(lambda: FakePynvml(failing=failing))], environ) == ("auto", name, "cpu")
+
+
+def test_f27_gpus_that_are_all_lost_from_the_start_are_told_and_tried_again() -> None:
+    clock, ml = Clock(), FakePynvml(failing={"nvmlDeviceGetHandleByIndex": 15})
+    watch = monitor(ml, clock)
+    assert watch.read().problem == "cuda:0: GPU is lost (15); cuda:1: GPU is lost (15)"
+    ml.failing.clear()
+    clock.now += RETRY_SECONDS
+    assert len(watch.read().devices) == 2
 
 
 @pytest.mark.parametrize(
@@ -176,8 +200,11 @@ def test_cuda_visible_devices_is_read_as_cuda_reads_it(visible: str | None, name
     uuids = [f"GPU-{name}aaa-bbb" if name.isdecimal() else "MIG-known" for name in names]
     assert [device.uuid for device in reading.devices] == uuids
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    devices = available_devices([Nvml(FakePynvml)], environ)
-    assert devices == ("auto", *(f"cuda:{index}" for index in range(len(names))), "cpu")
+    assert available_devices([Nvml(FakePynvml)], environ) == (
+        "auto",
+        *(f"cuda:{index}" for index in range(len(names))),
+        "cpu",
+    )
     hidden = "The list of visible devices in the environment hides all 2 GPUs of this machine."
     assert reading.no_devices == ("" if names else hidden)
 
@@ -239,6 +266,13 @@ def test_hostile_names_are_cleaned() -> None:
 
     reading = read(Hostile())
     assert all(char.isprintable() for char in reading.devices[0].label + reading.driver)
+
+
+def test_on_a_mac_the_ram_is_the_memory_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_reader, "gpu_shares_ram", lambda: True)
+    monkeypatch.setattr(devices, "gpu_shares_ram", lambda: True)
+    assert "shares the RAM" in MemoryMonitor([], environ={}).read().no_devices
+    assert available_devices([], {}) == ("auto", "mps", "cpu")
 
 
 def test_without_a_driver_the_real_library_says_so_and_nothing_raises() -> None:
