@@ -33,7 +33,7 @@ def main(pairs: int = 10) -> list[Comparison]:
                 first = program.seconds_until(*_FIRST_FRAME)
                 program.type("/")  # honoured from the first frame on, or the filter never comes
                 all_panes.append(program.seconds_until(*_ALL_PANES))
-                program.seconds_until("words of a name")
+                program.seconds_until("or: fits 4bit")
                 return first
 
         def bare() -> float:

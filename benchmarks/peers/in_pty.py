@@ -41,6 +41,23 @@ class InPty:
             self._written += piece
         return perf_counter() - self._started
 
+    def answer(self, keys: str, mark: str, limit: float = 30.0) -> tuple[float, float]:
+        """Press keys; seconds until anything is drawn, and until the mark is.
+
+        Raises RuntimeError when that never happens.
+        """
+        self.drain()
+        wanted, written, first = mark.encode(), b"", None
+        pressed = perf_counter()
+        self.type(keys)
+        while wanted not in written:
+            left = pressed + limit - perf_counter()
+            if not select.select([self._master], [], [], max(0.0, left))[0]:
+                raise RuntimeError(f"never drawn: {mark!r}\n{written[-2000:]!r}")
+            written += os.read(self._master, 65536)
+            first = first or perf_counter() - pressed
+        return first or 0.0, perf_counter() - pressed
+
     def drain(self) -> None:
         """Take what was written, without waiting for more."""
         try:

@@ -205,7 +205,7 @@ async def test_nothing_is_read_or_estimated_while_the_pane_is_hidden() -> None:
         view.display = True
         view.look()
         await wait_until(pilot, lambda: "words" in screen_text(app))
-        assert asked == ["one"]
+        assert set(asked) == {"one"}
 
 
 def large_card(size: int) -> str:
