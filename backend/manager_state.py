@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modeldeck.backend.errors import BackendError
+from modeldeck.backend.measurements import Measurement
 from modeldeck.backend.models import TRANSITIONS, LoadedModel, LoadRequest, ModelStatus
 from modeldeck.backend.protocol import LoadProgress
 
@@ -15,6 +16,8 @@ class ManagerState:
     def __init__(self) -> None:
         self.on_change: Callable[[], None] | None = None
         """Called on the loop after a change of status, progress, ``generating`` or ``spare_error``; must not raise."""
+        self.on_measured: Callable[[Measurement], None] | None = None
+        """Called on the loop with what an engine really took, after a load and after each reply; must not raise."""
         self._status = ModelStatus.NOT_LOADED
         self._request: LoadRequest | None = None
         self._loaded: LoadedModel | None = None
@@ -55,6 +58,10 @@ class ManagerState:
     def _copy_written(self) -> None:
         self._copies_written += 1
         self._changed()
+
+    def _measured(self, measurement: Measurement) -> None:
+        if self.on_measured is not None and measurement.peaks:
+            self.on_measured(measurement)
 
     def _set_status(self, status: ModelStatus, error: BackendError | None = None) -> None:
         if status not in TRANSITIONS[self._status]:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from modeldeck.backend.models import LoadedModel, LoadRequest
+from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest
 
 MAX_MEASUREMENTS = 400
 """More than anybody has models; the least recently measured go first."""
@@ -101,12 +101,19 @@ class Measurements:
                 raise
 
 
-def measurement_of(
-    request: LoadRequest, loaded: LoadedModel, peaks: dict[str, int], tokens: int, cache: int
-) -> Measurement:
-    """What an engine reported, as it is kept."""
-    load = MeasuredLoad.of(request, loaded.device)
-    return Measurement(load=load, peaks=peaks, context_tokens=tokens, cache_bytes=cache)
+def measured_load(request: LoadRequest, loaded: LoadedModel) -> Measurement:
+    """What an engine reported after a load."""
+    return Measurement(load=MeasuredLoad.of(request, loaded.device), peaks=loaded.peaks, context_tokens=0)
+
+
+def measured_reply(request: LoadRequest, loaded: LoadedModel, stats: GenerationStats) -> Measurement:
+    """What an engine reported after a reply; the conversation is its prompt and its new tokens."""
+    return Measurement(
+        load=MeasuredLoad.of(request, loaded.device),
+        peaks=stats.peaks,
+        context_tokens=stats.prompt_tokens + stats.new_tokens,
+        cache_bytes=stats.cache_bytes,
+    )
 
 
 def _highest(before: Measurement, after: Measurement) -> Measurement:

@@ -22,6 +22,7 @@ from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import BackendError, EngineBusy, GenerationError, LoadError, NotLoaded
 from modeldeck.backend.load_operation import LoadOperation, load_in
 from modeldeck.backend.manager_state import ManagerState
+from modeldeck.backend.measurements import measured_load, measured_reply
 from modeldeck.backend.models import ChatMessage, LoadRequest, LoadStage, ModelStatus
 from modeldeck.backend.protocol import GenerationFinished, LoadProgress, TokensGenerated
 from modeldeck.backend.reply import Reply
@@ -160,6 +161,8 @@ class PipelineManager(ManagerState):
                 await reply.ask(messages, settings)
                 while not isinstance(event := await reply.next(), GenerationFinished):
                     yield event
+                if self._request is not None and self._loaded is not None:
+                    self._measured(measured_reply(self._request, self._loaded, event.stats))
                 yield event
             finally:
                 await reply.stop()
@@ -224,6 +227,7 @@ class PipelineManager(ManagerState):
         self._engine, self._loaded = engine, model
         self._spare.trust()
         self._set_status(ModelStatus.LOADED)
+        self._measured(measured_load(operation.request, model))
         engine.gone.add_done_callback(lambda _: self._engine_gone(engine))
 
     def _load_ended_with(self, error: BaseException) -> None:

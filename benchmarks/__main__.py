@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...] [--pairs N]``: every benchmark of this folder, or those named."""
+"""``python -m benchmarks [NAME ...] [--pairs N | --quick]``: every benchmark of this folder, or those named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-_PARTS = {"__init__", "__main__", "compare", "sides"}
+_PARTS = {"__init__", "__main__", "compare", "estimate_models", "sides"}
 
 
 def names() -> list[str]:
@@ -19,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; all by default")
     parser.add_argument("--pairs", type=int, default=10, help="how often each side is measured (default 10)")
+    parser.add_argument("--quick", action="store_const", const=1, dest="pairs", help="once, and few rows of many")
     options = parser.parse_args()
     unknown = [name for name in options.benchmarks if name not in names()]
     if unknown:

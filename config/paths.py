@@ -38,6 +38,11 @@ class Paths:
         return self.state / "list.json"
 
     @property
+    def measurements(self) -> Path:
+        """What loads took on this machine, for the estimates of later ones."""
+        return self.state / "measured.json"
+
+    @property
     def gguf_copies(self) -> Path:
         """Prepared safetensors copies of GGUF models."""
         return self.cache / "gguf"

@@ -21,6 +21,7 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Its name, a part of it, its id, or a path.")]
+LoadOption = Annotated[str | None, typer.Option(help="How it would be loaded; as for run.")]
 ModelOrHubId = Annotated[
     str, typer.Argument(metavar="MODEL", help="As for show; a Hub id (org/name) that is not here is downloaded.")
 ]
@@ -65,8 +66,24 @@ def _list(
 
 
 @app.command("show")
-def _show(model: Model, as_json: AsJson = False) -> None:
-    """Print what is known about one model."""
+def _show(
+    model: Model,
+    as_json: AsJson = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="What a load needs, against what is free now.")] = False,
+    device: LoadOption = None,
+    dtype: LoadOption = None,
+    quantization: LoadOption = None,
+    context: Annotated[int | None, typer.Option("--context", help="Tokens of the conversation to reckon with.")] = None,
+) -> None:
+    """Print what is known about one model; with --estimate, whether it fits."""
+    options = {"device": device, "dtype": dtype, "quantization": quantization}
+    if estimate:
+        from modeldeck.tui.cli_commands.estimating import show_estimate
+
+        show_estimate(_workspace(), model, options, context, as_json=as_json)
+        return
+    if context is not None or any(value is not None for value in options.values()):
+        raise typer.BadParameter("these options go with --estimate", param_hint="--device --dtype ... --context")
     from modeldeck.tui.cli_commands.listing import show_model
 
     show_model(_workspace(), model, as_json=as_json)

@@ -53,6 +53,7 @@ def estimate(
     unloading the loaded model gives back, by device name. ``measured`` is what the same load took before. ``prepared``
     says that a GGUF file has a prepared copy, which is then loaded instead.
     """
+    context_tokens = min(context_tokens, model.context_length or context_tokens)  # no conversation is longer
     targets = devices_for(request.device, memory)
     if targets is None:
         return _unknown(context_tokens, f"No device {request.device} could be read on this machine.")

@@ -16,6 +16,8 @@ from modeldeck.backend.models import ModelInfo, Quantization
 _QUANTIZER_BYTES = 12
 """For each element of the weight that is being quantized: in float16 or float32, its absolute value, scaled, rounded;
 4-bit weights are unpacked to int32 once more where the CPU has AVX512-BF16 (``_convert_weight_packed_for_cpu``)."""
+_TOKEN_BYTES = 900
+"""For each token of a GGUF file's vocabulary, with its merges and scores; measured with 49,152 of them."""
 FAULT_AROUND_BYTES = 64 * 1024
 """Linux maps so much of a file at once when a page of it is touched (``fault_around_bytes``)."""
 
@@ -71,12 +73,13 @@ def gpu_extra(blocks: tuple[WeightBlock, ...], dtype: str, quantization: Quantiz
 def gguf_extra(model: ModelInfo, element_bytes: int, quantization: Quantization, *, prepared: bool) -> Extra:
     """What loading a GGUF file takes beside the weights.
 
-    Without its prepared copy the mapped file and its unpacked tensors are there until the load ends. The copy holds
-    float32, of which quantized weights leave the mapped pages behind.
+    Without its prepared copy the file is mapped until the load ends, and its vocabulary is in Python objects, of which
+    the tokenizer is made. The copy holds float32, of which quantized weights leave the mapped pages behind.
     """
     unpacked = 4 * (model.parameters or 0)
     if not prepared:
-        return Extra(passing=model.size_bytes + (unpacked if element_bytes != 4 else 0), staying=0)
+        vocabulary = model.shape.vocabulary if model.shape is not None else None
+        return Extra(passing=model.size_bytes + _TOKEN_BYTES * (vocabulary or 0), staying=0)
     if element_bytes != 4:
         return Extra(passing=unpacked, staying=0)
     mapped = unpacked if quantization is not Quantization.NONE else 0

@@ -24,7 +24,9 @@ def weights_ground(model: ModelInfo, dtype: str, quantization: Quantization, tot
         kept = f"in {_QUANTIZED[quantization]}; embeddings, norms and the output head stay in {dtype}"
     elif model.quantization and model.format is not ModelFormat.GGUF:
         kept = f"as stored ({model.quantization}), the rest in {dtype}"
-    source = "counted from the headers" if model.weights else "assumed from the number of parameters"
+    source = "counted from the headers" if model.weights else "from the number of parameters"
+    if model.parameters is None:
+        source = "assumed from the size of the files"
     if model.format is ModelFormat.GGUF:
         kept = f"unpacked to {dtype}" if quantization not in _QUANTIZED else kept
     return f"Weights: {size(total)} {kept}, {source}."

@@ -1,0 +1,118 @@
+"""``show --estimate``: what one exact load needs, against what is free now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import typer
+from msgspec.structs import replace
+
+from modeldeck.backend.estimate.estimating import estimate
+from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Estimate, Suggestion
+from modeldeck.backend.estimate.suggesting import suggest
+from modeldeck.backend.gguf_copies import GgufCopies
+from modeldeck.backend.load_defaults import default_request
+from modeldeck.backend.measurements import Measurements
+from modeldeck.backend.memory import MemoryMonitor
+from modeldeck.backend.memory_reading import MemoryReading
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.text import clean_name
+from modeldeck.config.settings import Settings
+from modeldeck.tui.cli_commands.listing import find_model
+from modeldeck.tui.cli_commands.options import given_options
+from modeldeck.tui.cli_commands.output import print_json, print_table, say
+from modeldeck.tui.cli_commands.workspace import Workspace
+from modeldeck.tui.format import size, whole
+
+LONGEST_CONTEXT = 2**27
+"""Tokens that ``--context`` takes; beyond it a figure means nothing."""
+
+
+def show_estimate(
+    workspace: Workspace, text: str, options: Mapping[str, object], context: int | None, *, as_json: bool
+) -> None:
+    """Print what the load needs on each device, the verdict, its grounds, and what would fit instead."""
+    tokens = DEFAULT_CONTEXT if context is None else context
+    if not 1 <= tokens <= LONGEST_CONTEXT:
+        raise typer.BadParameter(f"must be from 1 to {LONGEST_CONTEXT:,} tokens", param_hint="--context")
+    model = find_model(workspace, text)
+    request = _request(workspace, model, options)
+    memory = MemoryMonitor().read()
+    prepared = model.format is ModelFormat.GGUF and _has_copy(workspace, model)
+    found = estimate(
+        model, request, memory, context_tokens=tokens, measured=_measured(workspace, request, memory), prepared=prepared
+    )
+    instead = suggest(model, request, memory, context_tokens=tokens, prepared=prepared)
+    if as_json:
+        print_json({"model": model.id, "request": _asked(request), **estimate_document(found, instead)})
+    else:
+        _print(model, request, found, instead)
+
+
+def estimate_document(found: Estimate, instead: Suggestion) -> dict[str, object]:
+    """The keys of an estimate in ``--json``; bytes are bytes."""
+    needs: list[dict[str, Any]] = [
+        {**msgspec.to_builtins(need), "needed_bytes": need.needed_bytes, "left_bytes": need.left_bytes}
+        for need in found.devices
+    ]
+    estimated: dict[str, Any] = {**msgspec.to_builtins(found), "needed_bytes": found.needed_bytes, "devices": needs}
+    return {"estimate": estimated, "suggestion": msgspec.to_builtins(instead)}
+
+
+def _request(workspace: Workspace, model: ModelInfo, options: Mapping[str, object]) -> LoadRequest:
+    """The user's settings, with what this command was given."""
+    given = given_options(Settings, options)
+    request = default_request(workspace.settings, model)
+    return replace(
+        request,
+        device=str(given.get("device", request.device)),
+        dtype=str(given.get("dtype", request.dtype)),
+        quantization=Quantization(given.get("quantization", request.quantization)),
+    )
+
+
+def _asked(request: LoadRequest) -> dict[str, str]:
+    return {"device": request.device, "dtype": request.dtype, "quantization": str(request.quantization)}
+
+
+def _has_copy(workspace: Workspace, model: ModelInfo) -> bool:
+    return any(copy.gguf == model.path for copy in GgufCopies(workspace.paths.gguf_copies).list())
+
+
+def _measured(workspace: Workspace, request: LoadRequest, memory: MemoryReading) -> Any:
+    device = request.device
+    if device == "auto":
+        device = memory.devices[0].name if memory.devices else "cpu"
+    return Measurements(workspace.paths.measurements).find(request, device)
+
+
+def _print(model: ModelInfo, request: LoadRequest, found: Estimate, instead: Suggestion) -> None:
+    asked = " · ".join(_asked(request).values())
+    say(f"{clean_name(model.name)}  {asked}  {whole(found.context_tokens)} tokens")
+    say(f"verdict: {found.verdict}")
+    if found.devices:
+        head = ("DEVICE", "WEIGHTS", "CACHE", "WORKING", "ENGINE", "NEEDED", "FREE", "LEFT")
+        print_table(head, [_device_row(need) for need in found.devices])
+    for ground in found.grounds:
+        say(f"- {clean_name(ground, limit=400)}")
+    for line in _suggestions(request, instead):
+        say(line)
+
+
+def _device_row(need: DeviceNeed) -> tuple[str, ...]:
+    parts = (need.weights_bytes, need.cache_bytes, need.working_bytes, need.engine_bytes, need.needed_bytes)
+    left = size(need.left_bytes) if need.left_bytes >= 0 else f"{size(-need.left_bytes)} too little"
+    return (need.device, *(size(part) for part in parts), size(need.free_bytes + need.credit_bytes), left)
+
+
+def _suggestions(request: LoadRequest, instead: Suggestion) -> list[str]:
+    said = []
+    if instead.longest_context is not None:
+        said.append(f"longest conversation that fits so: {whole(instead.longest_context)} tokens")
+    if instead.quantization is None:
+        said.append("nothing that modeldeck can do makes it fit now")
+    elif (instead.dtype, instead.quantization) != (request.dtype, request.quantization):
+        said.append(f"best that fits: dtype {instead.dtype}, quantization {instead.quantization}")
+    return said
