@@ -38,6 +38,7 @@ def node_classes() -> tuple[type[DOMNode], ...]:
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.chat_view import ChatView
     from modeldeck.tui.widgets.details_view import DetailsView
+    from modeldeck.tui.widgets.devices_view import DevicesView
     from modeldeck.tui.widgets.filter_field import ModelFilter
     from modeldeck.tui.widgets.log_view import LogView
     from modeldeck.tui.widgets.model_browser import ModelBrowser
@@ -45,7 +46,7 @@ def node_classes() -> tuple[type[DOMNode], ...]:
     from modeldeck.tui.widgets.setting_row import OnOff
     from modeldeck.tui.widgets.shelf_list import ShelfList
 
-    panes = (ModelBrowser, ModelFilter, ShelfList, ChatPanel, ChatView, Prompt, DetailsView, LogView)
+    panes = (ModelBrowser, ModelFilter, ShelfList, ChatPanel, ChatView, Prompt, DetailsView, LogView, DevicesView)
     return (ModeldeckApp, MainScreen, *panes, LoadDialog, Choice, GenerationEditor, OnOff, HelpScreen)
 
 
