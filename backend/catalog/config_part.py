@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+ENCODER_DECODER = "encoder-decoder"
+"""The modality of a model that turns one text into another."""
 MAX_COUNT = 2**26
 """Any size above this is absurd; the largest in use are vocabularies, of less than a million."""
 MAX_LAYERS = 4096
@@ -35,7 +37,7 @@ class KnownConfig(Struct, frozen=True):
     text_defaults: dict[str, Any] = {}
     """What the language part holds where the file leaves all of it out."""
     modality: str = "text"
-    """As ``ModelInfo.modality``; ``encoder-decoder`` for a model that turns one text into another."""
+    """As ``ModelInfo.modality``, or ``ENCODER_DECODER``."""
 
 
 _UNKNOWN = KnownConfig()

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from modeldeck.backend.catalog.config_keys import EXPERTS
+from modeldeck.backend.catalog.config_part import MAX_LAYERS, ConfigPart
 from modeldeck.backend.catalog.gguf_header import GgufHeader
 from modeldeck.backend.catalog.gguf_types import TENSOR_TYPES
 from modeldeck.backend.catalog.shape import model_shape
@@ -82,7 +83,7 @@ def gguf_shape(header: GgufHeader) -> ModelShape | None:
         config["num_attention_heads"] = _largest(heads)
     _split_heads(config, header, name)
     shape = model_shape(config)
-    return shape and _with_mla(shape, header, name)
+    return shape and _with_mla(_as_told(shape, config), header, name)
 
 
 def quantization_mix(header: GgufHeader) -> str | None:
@@ -102,6 +103,19 @@ def active_parameters(header: GgufHeader) -> int | None:
     if type(experts) is not int or type(active) is not int or not 0 < active < experts or not header.expert_elements:
         return None
     return header.parameters - header.expert_elements * (experts - active) // experts
+
+
+def _as_told(shape: ModelShape, config: dict[str, Any]) -> ModelShape:
+    """A GGUF header tells the keys and values of every type; a config.json of some types has flags for them."""
+    part = ConfigPart(config, None)
+    told = part.count("num_hidden_layers")
+    layers = told if told is not None and told <= MAX_LAYERS else None
+    return structs.replace(
+        shape,
+        layers=layers,
+        layer_types=shape.layer_types if sum(shape.layer_types.values()) == layers else {},
+        kv_heads=part.count("num_key_value_heads") or shape.attention_heads,
+    )
 
 
 def _kinds(name: str, kv_heads: list[Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from modeldeck.backend.catalog.config_part import text_part
-from modeldeck.backend.catalog.modality import modality
+from modeldeck.backend.catalog.modality import modality, why_it_cannot_chat
 from modeldeck.backend.catalog.quantization import quantization_details, quantization_word
 from modeldeck.backend.catalog.shape import model_shape
 from modeldeck.backend.model_shape import ModelShape
@@ -39,6 +39,8 @@ class ConfigFacts(Struct, frozen=True, kw_only=True):
     needs_remote_code: bool = False
     shape: ModelShape | None = None
     modality: str = "text"
+    cannot_chat: str | None = None
+    """Why such a model cannot be loaded for a chat, a sentence without its full stop; None where it can."""
 
 
 def config_facts(config: Mapping[str, Any]) -> ConfigFacts:
@@ -56,6 +58,7 @@ def config_facts(config: Mapping[str, Any]) -> ConfigFacts:
         needs_remote_code=bool(config.get("auto_map")),
         shape=model_shape(config),
         modality=modality(config, architecture_class),
+        cannot_chat=why_it_cannot_chat(config, architecture_class),
     )
 
 

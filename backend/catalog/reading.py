@@ -11,7 +11,6 @@ from modeldeck.backend.catalog.experts import active_parameters
 from modeldeck.backend.catalog.files import ModelFolder, Unreadable
 from modeldeck.backend.catalog.gguf_reading import is_later_part, read_gguf
 from modeldeck.backend.catalog.json_file import read_json_object
-from modeldeck.backend.catalog.modality import ENCODER_DECODER, why_it_cannot_chat
 from modeldeck.backend.catalog.model_card import CardHead, read_card_head
 from modeldeck.backend.catalog.model_config import ConfigFacts, config_facts
 from modeldeck.backend.catalog.rows import Identity, finished, unreadable_row
@@ -61,7 +60,7 @@ def read_folder(folder: ModelFolder, identity: Identity, *, whole: bool = True) 
         needs_remote_code=facts.needs_remote_code or tokenizer.needs_remote_code,
         shape=facts.shape,
         weights=weights.blocks,
-        modality=facts.modality if facts.modality != ENCODER_DECODER else "text",
+        modality=facts.modality,
         licence=card.licence,
         tags=card.tags,
         base_model=None,
@@ -78,8 +77,8 @@ def _problems(facts: ConfigFacts, weights: Weights, identity: Identity) -> list[
     if weights.incomplete:
         hub = identity.source is ModelSource.HUB_CACHE
         problems.insert(0, f"download incomplete: {weights.incomplete}" if hub else weights.incomplete)
-    if why := why_it_cannot_chat(facts.modality, facts.architecture_class or facts.architecture):
-        problems.append(why)
+    if facts.cannot_chat is not None:
+        problems.append(facts.cannot_chat)
     return problems
 
 

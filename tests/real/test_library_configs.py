@@ -87,7 +87,8 @@ def test_every_text_configuration_of_the_library_is_read_as_the_library_reads_it
 
 def test_the_table_of_names_and_defaults_is_that_of_the_library() -> None:
     table = json.loads(Path(config_part.__file__).with_name("known_configs.json").read_bytes())
-    assert table == output_of("tests.real.library_configs")
+    made = output_of("tests.real.library_configs")
+    assert table == made, "write it anew: python -m tests.real.library_configs > backend/catalog/known_configs.json"
 
 
 def test_constant_states_and_idle_experts_are_those_of_the_modules() -> None:

@@ -102,6 +102,18 @@ def test_sliding_windows_follow_the_architecture_s_pattern(tmp_path: Path) -> No
     assert (shape.layer_types, shape.sliding_window) == ({"sliding_attention": 10, "full_attention": 2}, 512)
 
 
+@pytest.mark.parametrize("architecture", ["falcon", "mpt", "nemotron_h"])
+def test_what_the_header_tells_goes_before_the_library_s_defaults(tmp_path: Path, architecture: str) -> None:
+    told: dict[str, GgufValue] = {
+        "general.architecture": architecture,
+        f"{architecture}.block_count": 6,
+        f"{architecture}.attention.head_count": 8,
+        f"{architecture}.attention.head_count_kv": 2,
+    }
+    shape = shape_of(tmp_path, told)
+    assert (shape.layers, shape.attention_heads, shape.kv_heads) == (6, 8, 2)
+
+
 def test_mla_is_told_by_its_ranks(tmp_path: Path) -> None:
     deepseek: dict[str, GgufValue] = {
         "general.architecture": "deepseek2",

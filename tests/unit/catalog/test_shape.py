@@ -139,7 +139,9 @@ def test_s23_no_configuration_does_harm(model_type: str, config: dict[str, Any])
         ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "encoder"),
         ({"model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"]}, "encoder"),
         ({"model_type": "bert", "architectures": ["BertLMHeadModel"]}, "text"),
-        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "encoder-decoder"),
+        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "text"),
+        ({"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}, "audio-text"),
+        ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, "encoder"),
     ],
 )
 def test_what_goes_into_a_model(config: dict[str, Any], kind: str) -> None:
@@ -148,6 +150,11 @@ def test_what_goes_into_a_model(config: dict[str, Any], kind: str) -> None:
 
 
 def test_a_model_that_cannot_chat_says_why() -> None:
-    assert why_it_cannot_chat("encoder", "BertModel") == "it is an encoder (BertModel): it generates no text"
-    assert "one text into another" in (why_it_cannot_chat("encoder-decoder", None) or "")
-    assert why_it_cannot_chat("image-text", None) is None
+    encoder = why_it_cannot_chat({"model_type": "bert"}, "BertModel")
+    assert encoder == "it is an encoder (BertModel): it generates no text"
+    for model_type in ("t5", "whisper", "bart"):
+        assert "it is an encoder-decoder" in (why_it_cannot_chat({"model_type": model_type}, None) or "")
+    assert why_it_cannot_chat({"model_type": "bart"}, "BartForCausalLM") is None
+    assert why_it_cannot_chat({"model_type": "brand_new", "is_encoder_decoder": True}, None) is not None
+    assert why_it_cannot_chat({"model_type": "gemma3"}, "Gemma3ForConditionalGeneration") is None
+    assert why_it_cannot_chat({}, None) is None
