@@ -117,8 +117,8 @@ class TestWheel:
             names = set(archive.namelist())
         for part in PARTS:
             assert f"modeldeck/{part}/py.typed" in names
-            for style in (ROOT / part).rglob("*.tcss"):
-                assert f"modeldeck/{style.relative_to(ROOT)}" in names
+            for data in (*(ROOT / part).rglob("*.tcss"), *(ROOT / part).rglob("*.json")):
+                assert f"modeldeck/{data.relative_to(ROOT)}" in names
         assert not any(name.startswith(("tests", "benchmarks", "modeldeck/tests")) for name in names)
 
     def test_no_path_of_the_machine_that_built_it_is_inside(self, wheel: Path) -> None:
