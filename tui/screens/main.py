@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modeldeck.backend.errors import BackendError
     from modeldeck.backend.estimate.figures import Estimate
     from modeldeck.backend.protocol import DownloadProgress
+    from modeldeck.tui.delete_flow import DeleteFlow
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.right_side import RightSide
@@ -56,6 +57,7 @@ class MainScreen(PanesScreen):
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.fitting = Fitting(services.memory, self.loads.request_for)
+        self.deletions: DeleteFlow | None = None
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
 
     def on_mount(self) -> None:
@@ -163,6 +165,11 @@ class MainScreen(PanesScreen):
     @on(ModelBrowser.LoadRequested)
     def _load(self, message: ModelBrowser.LoadRequested) -> None:
         self.loads.choose(message.model)
+
+    @on(ModelBrowser.DeleteRequested)
+    def _delete(self, message: ModelBrowser.DeleteRequested) -> None:
+        if self.deletions is not None:
+            self.deletions.ask(message.model)
 
     @on(ModelList.Highlighted)
     def _highlight(self, message: ModelList.Highlighted) -> None:

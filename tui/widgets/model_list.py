@@ -135,18 +135,17 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def watch_cursor(self, before: int, now: int) -> None:
         """Scroll the row into view and tell who shows its details."""
-        if self._showing:
+        if self._showing or before == now:
             return
         self.touched = True
         self._keep_in_view()
         self.refresh()
-        if before != now:
-            self.post_message(self.Highlighted(self.highlighted))
+        self.post_message(self.Highlighted(self.highlighted))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """The wheel moves in the list too."""
         super().watch_scroll_y(old_value, new_value)
-        self.touched = self.touched or not self._showing
+        self.touched = self.touched or (old_value != new_value and not self._showing)
 
     def action_move(self, rows: int) -> None:
         """Move the cursor."""
