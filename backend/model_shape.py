@@ -30,6 +30,9 @@ class ModelShape(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``chunked_attention``, ``linear_attention`` for every constant state but ``conv``, ``hybrid`` for attention and state
     in one, ``dummy`` for a layer that caches nothing: MoE alone, or keys and values of another layer); empty where all
     of them are full attention or nothing is known."""
+    key_value_elements: dict[str, int] = {}
+    """What one token adds to a layer of a kind, in elements, for the kinds whose heads are other than ``kv_heads`` and
+    ``head_dim`` say."""
     sliding_window: int | None = None
     """Tokens that a sliding or chunked layer looks back."""
     kv_lora_rank: int | None = None

@@ -26,5 +26,5 @@ KEYS = frozenset({
     "n_mamba_heads", "mamba_num_heads", "mamba_head_dim", "linear_num_value_heads", "linear_num_key_heads",
     "linear_key_head_dim", "linear_value_head_dim", "linear_conv_kernel_dim", "linear_head_dim",
     "linear_num_heads", "short_conv_kernel_size", "conv_L_cache", "lru_width", "conv1d_width", "block_types",
-    "attention_window_size",
+    "attention_window_size", "attention_k_eq_v",
 }).union(EXPERTS, ACTIVE_EXPERTS)  # fmt: skip

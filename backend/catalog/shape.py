@@ -9,6 +9,7 @@ from modeldeck.backend.catalog.config_keys import ACTIVE_EXPERTS, EXPERTS
 from modeldeck.backend.catalog.config_part import MAX_LAYERS, ConfigPart, text_part
 from modeldeck.backend.catalog.layer_kinds import counted, layer_kinds, window
 from modeldeck.backend.catalog.state_size import conv_kernel, state_elements, state_size
+from modeldeck.backend.catalog.uneven_layers import key_value_elements
 from modeldeck.backend.model_shape import ModelShape
 
 _TIMES_HIDDEN = {"mamba": 2, "falcon_mamba": 2, "zamba2": 4, "rwkv": 4}
@@ -25,16 +26,18 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape | None:
     heads = part.count("num_attention_heads")
     experts = part.count(*EXPERTS)
     kinds = layer_kinds(part, layers)
+    kv_heads, head_dim = _kv_heads(part, heads), _head_dim(part, hidden, heads)
     shape = ModelShape(
         layers=layers,
         hidden_size=hidden,
         intermediate_size=intermediate_size(part),
         attention_heads=heads,
-        kv_heads=_kv_heads(part, heads),
-        head_dim=_head_dim(part, hidden, heads),
+        kv_heads=kv_heads,
+        head_dim=head_dim,
         vocabulary=part.count("vocab_size"),
         tied_embeddings=_tied(config, part),
         layer_types=counted(kinds),
+        key_value_elements=key_value_elements(part, kinds, kv_heads, head_dim),
         sliding_window=window(part) if any("sliding" in kind for kind in kinds) else _chunk(part, kinds),
         kv_lora_rank=part.count("kv_lora_rank"),
         q_lora_rank=part.count("q_lora_rank"),

@@ -52,7 +52,7 @@ def layer_cache_bytes(shape: ModelShape, kind: str, tokens: int, element_bytes: 
         total += _state_bytes(shape, kind, element_bytes)
     if kind in _WITHOUT_KEYS:
         return total
-    row = key_value_elements(shape)
+    row = shape.key_value_elements.get(kind) or key_value_elements(shape)
     if row is None:
         return None
     return total + row * kept_tokens(shape, kind, tokens) * element_bytes

@@ -53,8 +53,28 @@ def expected(config: Any) -> dict[str, Any]:
     told["tied_embeddings"] = getattr(owner, "tie_word_embeddings", False) is True
     told["context_length"] = getattr(text, "max_position_embeddings", None)
     told["experts"] = next((n for key in EXPERTS if isinstance(n := getattr(text, key, None), int)), None)
+    told["key_value_elements"] = uneven(text)
     told["layer_types"] = dict(Counter(get_layer_types_and_kwargs(text)[0]))
     return told
+
+
+def uneven(text: Any) -> dict[str, int] | None:
+    """For each kind of layer whose keys and values are not those of the configuration as a whole: their elements.
+
+    None for latent attention, whose modules alone know what they cache.
+    """
+    from transformers.cache_utils import get_layer_types_and_kwargs
+
+    if getattr(text, "kv_lora_rank", None) is not None:
+        return None
+    if not text.is_heterogeneous:
+        return {}
+    kinds = get_layer_types_and_kwargs(text)[0]
+    found: dict[str, int] = {}
+    for kind, layer in zip(kinds, text.per_layer_config, strict=True):
+        found[kind] = max(found.get(kind, 0), 2 * layer.num_key_value_heads * layer.head_dim)
+    usual = 2 * text.num_key_value_heads * text.head_dim
+    return {kind: elements for kind, elements in found.items() if elements != usual}
 
 
 def varied(cls: Any) -> list[tuple[str, Any]]:

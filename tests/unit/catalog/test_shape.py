@@ -86,6 +86,16 @@ def test_layers_are_of_the_kinds_that_the_library_makes(
     assert (shape.layer_types, shape.sliding_window) == (kinds, window)
 
 
+def test_layers_with_other_heads_tell_what_a_token_adds_to_them() -> None:
+    gemma4: dict[str, Any] = {"model_type": "gemma4_text", "num_hidden_layers": 12}
+    told = {**gemma4, "per_layer_config": {"05": {"head_dim": 512}, "x": {}, "99": {}}}
+    assert shape_of(told).key_value_elements == {"full_attention": 2 * 4 * 512}
+    older = {**gemma4, "attention_k_eq_v": True, "global_head_dim": 256, "num_global_key_value_heads": 1}
+    assert shape_of(older).key_value_elements == {"full_attention": 2 * 1 * 256}
+    assert shape_of({**told, "per_layer_config": {"05": {"head_dim": -1}}}).key_value_elements == {}
+    assert shape_of(QWEN3).key_value_elements == {}
+
+
 def test_the_state_of_mamba_is_convolution_and_recurrence() -> None:
     shape = shape_of({"model_type": "mamba", "hidden_size": 768, "num_hidden_layers": 24})
     assert (shape.state_size, shape.conv_kernel) == (16, 4)
