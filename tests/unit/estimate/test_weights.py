@@ -1,0 +1,60 @@
+"""Bytes of the weights, by worked examples."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from modeldeck.backend.estimate.estimating import count_parts
+from modeldeck.backend.estimate.weights import NF4_BYTES, block_bytes, load_dtype
+from modeldeck.backend.model_shape import WeightBlock
+from modeldeck.backend.models import ModelFormat, Quantization
+from tests.unit.estimate.samples import LLAMA_8B, asked
+
+BLOCK = WeightBlock(name="layers.0", linear_elements=1_000_000, linear_rows=1000, other_elements=2000, fixed_bytes=7)
+
+
+def test_a_block_in_each_form() -> None:
+    assert block_bytes(BLOCK, 4, Quantization.NONE) == 4 * 1_002_000 + 7
+    assert block_bytes(BLOCK, 2, Quantization.NONE) == 2 * 1_002_000 + 7
+    assert block_bytes(BLOCK, 2, Quantization.INT8) == 1_000_000 + 4 * 1000 + 2 * 2000 + 7
+    assert block_bytes(BLOCK, 2, Quantization.NF4) == int(1_000_000 * NF4_BYTES) + 2 * 2000 + 7
+
+
+def test_nf4_with_double_quantization_takes_0_5159_bytes() -> None:
+    assert pytest.approx(0.5159, abs=0.00005) == NF4_BYTES
+
+
+@pytest.mark.parametrize(
+    ("quantization", "gigabytes"),
+    [("none", 16.06), ("8bit", 9.09), ("4bit", 5.70)],  # 8.03 billion parameters, 1.05 of them in table and head
+)
+def test_llama_3_1_8b(quantization: str, gigabytes: float) -> None:
+    parts = count_parts(LLAMA_8B, asked(quantization=quantization), 8192, on_cpu=False)
+    assert parts is not None
+    assert parts.weight_total / 1e9 == pytest.approx(gigabytes, abs=0.01)
+
+
+def test_the_dtype_is_the_one_asked_for_else_that_of_the_config_else_the_stored_one() -> None:
+    assert load_dtype(LLAMA_8B, asked(dtype="float16")) == "float16"
+    assert load_dtype(replace(LLAMA_8B, load_dtype="float32"), asked()) == "float32"
+    assert load_dtype(replace(LLAMA_8B, load_dtype=None), asked()) == "bfloat16"
+    assert load_dtype(replace(LLAMA_8B, format=ModelFormat.GGUF, dtype=None), asked()) == "float32"
+
+
+def test_without_headers_the_number_of_parameters_and_the_shape_are_enough() -> None:
+    model = replace(LLAMA_8B, weights=(), format=ModelFormat.GGUF, dtype=None, load_dtype=None)
+    parts = count_parts(model, asked(), 8192)
+    assert parts is not None
+    assert parts.weight_total == 4 * (LLAMA_8B.parameters or 0)
+    quantized = count_parts(model, asked(dtype="bfloat16", quantization="4bit"), 8192, prepared=True, on_cpu=False)
+    assert quantized is not None
+    assert quantized.weight_total / 1e9 == pytest.approx(5.70, abs=0.02)
+
+
+def test_a_pickle_is_reckoned_from_its_size() -> None:
+    model = replace(LLAMA_8B, weights=(), parameters=None, format=ModelFormat.PICKLE, size_bytes=16_000_000_000)
+    parts = count_parts(model, asked(), 8192)
+    assert parts is not None
+    assert parts.weight_total == 16_000_000_000
+    assert count_parts(replace(model, dtype=None, load_dtype=None), asked(), 8192) is None
