@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from msgspec import structs
 
@@ -54,6 +55,11 @@ def is_later_part(folder: ModelFolder, name: str) -> bool:
     split = _PART.fullmatch(name)
     first = split and next((other for other in folder.names if _is_same_split(name, other)), None)
     return first is not None and first != name
+
+
+def split_parts(name: str, names: Iterable[str]) -> list[str]:
+    """The files of the model that this one belongs to: itself, or all parts of its split that are among the names."""
+    return [other for other in names if other == name or _is_same_split(name, other)]
 
 
 def _whole_header(

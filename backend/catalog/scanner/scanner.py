@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -18,6 +18,7 @@ from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import IndexEntry, read_index, write_index
 from modeldeck.backend.catalog.places import Places, Spot
 from modeldeck.backend.catalog.scanner.life import SignOfLife
+from modeldeck.backend.catalog.scanner.outbox import MAX_ROW, Outbox
 from modeldeck.backend.catalog.scanner.tracked_reader import TrackedReader
 from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.protocol import (
@@ -37,10 +38,6 @@ CatalogRequest = Scan | FindModel | ReadModel
 POLL_SECONDS = 2.0
 """Between two looks for changes; a look and the scan after it leave room to spare of the 5 s that are promised."""
 MOST_POLL_SECONDS = 30.0
-BATCH_SECONDS = 0.05
-MAX_ROW = 2**20
-"""Bytes of one row; one that a hostile header makes longer than this tells only what is wrong."""
-MAX_BATCH = 2**21
 _SHARE = 20
 """A look takes at most one part in so many of the time; on a slow file system it is rarer instead."""
 
@@ -53,6 +50,7 @@ class Scanner:
         self._requests = requests
         self._saving = saving
         self._life = SignOfLife(self._tell_spot)
+        self._outbox = Outbox(lambda rows: send(ModelsFound(self._request_id, rows)))
         self._request_id = 0
         self._scan: Scan | None = None
         self._reader: TrackedReader | None = None
@@ -88,7 +86,7 @@ class Scanner:
                 self._find(request)
             case ReadModel():
                 model = read_model(Path(os.fsdecode(request.path)), request.source)
-                self._send(ModelRead(request.request_id, _bounded(model)))
+                self._send(ModelRead(request.request_id, _bounded(model)[0]))
             case _:
                 assert_never(request)
 
@@ -103,11 +101,13 @@ class Scanner:
         """One whole scan; tells what differs from what the other side shows."""
         first = self._told is None
         told = self._load(scan.places, scan.index, scan.stamp)
-        reader = TrackedReader(self._known or {}, scan.skipped, self._life, glance=first)
+        reader = TrackedReader(self._known or {}, scan.skipped, self._life, glance=first and not self._known)
         catalog = _catalog(scan.places, reader)
         seen: dict[str, ModelInfo] = {}
-        for batch in _batches(self._news(catalog, reader, told, seen)):
-            self._send(ModelsFound(scan.request_id, batch))
+        self._outbox.begin()
+        self._glance_over(catalog, told, seen)
+        self._read_rest(reader, seen)
+        self._outbox.flush()
         looked_in = () if seen else catalog.looked_in()
         gone = tuple(model_id for model_id in told if model_id not in seen)
         with self._saving:
@@ -116,23 +116,23 @@ class Scanner:
             self._told, self._known, self._reader = seen, reader.rows, reader
             self._save(scan, reader)
 
-    def _news(
-        self, catalog: Catalog, reader: TrackedReader, told: dict[str, ModelInfo], seen: dict[str, ModelInfo]
-    ) -> Iterator[ModelInfo | None]:
-        """The rows that are new or changed; None for one that is as it was told."""
+    def _glance_over(self, catalog: Catalog, told: dict[str, ModelInfo], seen: dict[str, ModelInfo]) -> None:
+        """Tell every row that is new or changed."""
         for row in catalog.scan():
             before = told.get(row.id)
             if before is not None and before == row:
                 seen[row.id] = before
-                yield None
             else:
-                seen[row.id] = new = _bounded(row)
-                yield new
+                seen[row.id], size = _bounded(row)
+                self._outbox.add(seen[row.id], size)
+
+    def _read_rest(self, reader: TrackedReader, seen: dict[str, ModelInfo]) -> None:
+        """Tell what the headers have to say; a row that the list has another for is none of it."""
         for row in reader.read_rest():
             before = seen.get(row.id)
-            if before is not None and before.path == row.path and before != row:  # else the list has another for it
-                seen[row.id] = row = _bounded(row)
-                yield row
+            if before is not None and before.path == row.path and before != row:
+                seen[row.id], size = _bounded(row)
+                self._outbox.add(seen[row.id], size)
 
     def _load(self, places: Places, path: bytes, stamp: str = "") -> dict[str, ModelInfo]:
         """What the other side shows by now; the first time, that is the index if it has the same."""
@@ -164,9 +164,10 @@ class Scanner:
         except ModelNotFound as error:
             self._send(ModelMissing(request.request_id, str(error), isinstance(error, ModelAmbiguous)))
         else:
-            self._send(ModelRead(request.request_id, _bounded(model)))
+            self._send(ModelRead(request.request_id, _bounded(model)[0]))
 
     def _tell_spot(self, spot: Spot) -> None:
+        self._outbox.flush()
         self._send(Reading(self._request_id, spot))
 
 
@@ -175,35 +176,17 @@ def _catalog(places: Places, reader: TrackedReader) -> Catalog:
     return Catalog(folders, Path(os.fsdecode(places.hub_cache)), places.starter, reader)
 
 
-def _bounded(row: ModelInfo) -> ModelInfo:
-    """The row, or what is left of it where it could not be sent."""
+def _bounded(row: ModelInfo) -> tuple[ModelInfo, int]:
+    """The row, or what is left of it where it could not be sent, and its bytes."""
     try:
-        if len(msgspec.json.encode(row)) <= MAX_ROW:
-            return row
+        size = len(msgspec.json.encode(row))
         problem = "Its header describes more than any model has, so it was given up."
     except UnicodeEncodeError:
-        problem = "Its files hold text that is not valid Unicode."
-    return ModelInfo(
-        id=clean_text(row.id),
-        name=clean_name(row.name),
-        path=clean_text(row.path),
-        source=row.source,
-        problems=(problem,),
+        size, problem = MAX_ROW + 1, "Its files hold text that is not valid Unicode."
+    if size <= MAX_ROW:
+        return row, size
+    path = clean_text(row.path)
+    left = ModelInfo(
+        id=clean_text(row.id), name=clean_name(row.name), path=path, source=row.source, problems=(problem,)
     )
-
-
-def _batches(rows: Iterable[ModelInfo | None]) -> Iterator[tuple[ModelInfo, ...]]:
-    """Gather rows for a moment, so that the other side is not woken for each; the first ones come soon."""
-    batch: list[ModelInfo] = []
-    size = 0
-    due = monotonic() + BATCH_SECONDS / 5
-    for row in rows:
-        if row is not None:
-            batch.append(row)
-            size += len(row.weights) * 256 + 4096
-        if batch and (monotonic() >= due or size > MAX_BATCH):
-            yield tuple(batch)
-            batch, size = [], 0
-            due = monotonic() + BATCH_SECONDS
-    if batch:
-        yield tuple(batch)
+    return left, 4096

@@ -98,17 +98,14 @@ class TrackedReader(Reader):
         self._life.at(unit.path, is_model=True)
         if problem := self._skipped.get((unit.path, True)):
             return unreadable_row(unit.identity, unit.path, problem)
-        if glance is None or self._known:
-            return self._read(unit, glance)
+        if glance is None:
+            return self._read(unit)
         self._rest.append(unit)
         return _guarded(glance, unit)
 
-    def _read(self, unit: _Unit, glance: Callable[[], ModelInfo] | None = None) -> ModelInfo:
+    def _read(self, unit: _Unit) -> ModelInfo:
         key, settled = self._key(unit)
         row = self._known.get(key)
-        if row is None and glance is not None:
-            self._rest.append(unit)
-            return _guarded(glance, unit)
         return self._kept(_guarded(unit.read, unit) if row is None else row, key, settled)
 
     def _kept(self, row: ModelInfo, key: str, settled: bool) -> ModelInfo:
