@@ -25,6 +25,8 @@ MAX_STRINGS = 2_000_000
 _MAX_TEXT = 2**16
 _MAX_KEPT = 4096
 """Items of an array that are kept: one for each layer. Of longer ones only the length is."""
+_MAX_KEPT_IN_ALL = 2**16
+"""Items of all arrays together that are kept."""
 _MAX_TAGS = 64
 _MAX_ELEMENTS = 2**62
 _FIRST_READ = 2**21
@@ -91,6 +93,7 @@ class _Cursor:
         self._descriptor = descriptor
         self._buffer = read_at(descriptor, 0, min(size, _FIRST_READ))
         self._strings = 0
+        self._kept = 0
 
     def _reach(self, end: int) -> None:
         """Have the buffer hold everything before ``end``."""
@@ -127,6 +130,11 @@ class _Cursor:
         end = begin + min(length, _MAX_TEXT)
         self._reach(end)
         return self._buffer[begin:end].decode("utf-8", "replace")
+
+    def may_keep(self, count: int) -> bool:
+        """Whether an array is short enough, and those before it were few enough, to take in its items."""
+        self._kept += count if count <= _MAX_KEPT else 0
+        return count <= _MAX_KEPT and self._kept <= _MAX_KEPT_IN_ALL
 
     def skip_strings(self, count: int) -> None:
         """Pass over an array of strings, each of which says how long it is."""
@@ -240,11 +248,11 @@ def _value(cursor: _Cursor, key: str) -> object:
         return cursor.text()
     if kind == _ARRAY:
         item, count = cursor.unpack(_ARRAY_HEAD)
-        if item == _STRING and key == "general.tags" and count <= _MAX_TAGS:
+        if item == _STRING and key == "general.tags" and count <= _MAX_TAGS and cursor.may_keep(count):
             return [cursor.text() for _ in range(count)]
         if item == _STRING:
             cursor.skip_strings(count)
-        elif item in _SCALARS and count <= _MAX_KEPT:
+        elif item in _SCALARS and cursor.may_keep(count):
             return [cursor.unpack(_SCALARS[item])[0] for _ in range(count)]
         elif item in _SCALARS:
             cursor.skip(count * _SCALARS[item].size)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from modeldeck.backend.catalog.catalog import Catalog
+from modeldeck.backend.catalog.files import ModelFolder
+from modeldeck.backend.catalog.gguf_header import read_gguf_header
 from modeldeck.backend.model_shape import ModelShape
 from modeldeck.backend.models import ModelInfo
 from tests.unit.catalog.trees import GgufValue, gguf_bytes, gguf_file
@@ -158,3 +160,11 @@ def test_s9_no_value_of_the_header_does_harm(tmp_path: Path, key: str, value: Gg
     assert row.problems == ()
     assert row.shape is None or row.shape.layers is None or 0 < row.shape.layers <= 4096
     assert row.parameters == 256 * 13
+
+
+def test_s9_many_arrays_are_passed_over_and_not_taken_in(tmp_path: Path) -> None:
+    many: dict[str, GgufValue] = {f"junk.{index}": [7] * 4096 for index in range(200)}
+    gguf_file(tmp_path / "m.gguf", gguf_bytes({**KEYS, **many}, TENSORS, names=NAMES))
+    header = read_gguf_header(ModelFolder(str(tmp_path)), "m.gguf")
+    assert header.parameters == 256 * 13
+    assert sum(len(value) for value in header.values.values() if isinstance(value, list)) <= 2**16
