@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modeldeck.backend.errors import CatalogError
@@ -14,20 +15,40 @@ from modeldeck.tui import format as fmt
 if TYPE_CHECKING:
     from textual.screen import Screen
 
-    from modeldeck.tui.screens.delete_dialog import DeletionPlan
+    from modeldeck.backend.catalog.deletion import DeletionPlan
+    from modeldeck.tui.screens.delete_dialog import Shown
     from modeldeck.tui.services import Services
 
 
 class Deleter(Protocol):
     """Looks at the disk and changes it; blocking. Both raise CatalogError, in one sentence."""
 
-    def plan(self, model: ModelInfo, /) -> DeletionPlan:
-        """What would go; nothing outside the places that are searched for models ever does."""
+    def plan(self, model: ModelInfo, /) -> Any:
+        """A ``DeletionPlan`` of what would go; nothing outside the places that are searched for models ever does."""
         ...
 
     def delete(self, plan: Any, /) -> object:
         """Delete what the plan says."""
         ...
+
+
+class DiskDeleter:
+    """Deletes below ``folders`` and in ``hub_cache``; ``loaded`` gives the paths that an engine holds now."""
+
+    def __init__(self, folders: Sequence[Path], hub_cache: Path, loaded: Callable[[], Iterable[str]]) -> None:
+        self._folders, self._hub_cache, self._loaded = folders, hub_cache, loaded
+
+    def plan(self, model: ModelInfo) -> DeletionPlan:
+        """What would go. Blocking; raises CatalogError."""
+        from modeldeck.backend.catalog.deletion import plan_deletion
+
+        return plan_deletion(model, self._folders, self._hub_cache, self._loaded())
+
+    def delete(self, plan: DeletionPlan) -> None:
+        """Delete it. Blocking; raises CatalogError."""
+        from modeldeck.backend.catalog.deletion import delete
+
+        delete(plan)
 
 
 class DeleteFlow:
@@ -56,7 +77,7 @@ class DeleteFlow:
             return
         from modeldeck.tui.screens.delete_dialog import DeleteDialog
 
-        def answered(plan: DeletionPlan | None) -> None:
+        def answered(plan: Shown | None) -> None:
             if plan is None:
                 return
             if refusal := self._refusal(model):  # it was asked for while the dialog was open
@@ -83,13 +104,13 @@ class DeleteFlow:
             case _:
                 return ""
 
-    async def _delete(self, model: ModelInfo, plan: DeletionPlan) -> None:
+    async def _delete(self, model: ModelInfo, plan: Shown) -> None:
         name = clean_name(model.name)
         self._running.add(model.id)
         try:
             await asyncio.to_thread(self._deleter.delete, plan)
         except CatalogError as error:
-            self._say(f"{name} was not deleted: {clean_name(str(error), 500)}", "error")
+            self._say(clean_name(str(error), 1000), "error")
             self._changed()
         else:
             self._deleted(model.id)

@@ -41,7 +41,7 @@ def estimate_group(estimate: Estimate) -> Group:
     if estimate.measured_bytes is not None:
         rows.append(("Measured here", fmt.size(estimate.measured_bytes)))
     for need in estimate.devices:
-        rows += [(need.device, _needed(need)), ("", _left(need))]
+        rows += [("RAM" if need.device == "ram" else need.device, _needed(need)), ("", _left(need))]
     return Group("Estimate", tuple(rows))
 
 

@@ -55,7 +55,7 @@ class Fitting:
         from modeldeck.backend.estimate.estimating import estimate  # no first frame needs it
 
         reading = self._reading
-        if reading is None or model.problems:
+        if reading is None or not model.loadable:
             return None
         wanted = request or self._request_for(model)
         kind = "cuda" if reading.devices and wanted.device != "cpu" else "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 from textual.pilot import Pilot
@@ -12,6 +13,7 @@ from textual.widgets import Button
 
 from modeldeck.backend.errors import CatalogError
 from modeldeck.backend.models import ModelInfo, ModelSource, ModelStatus
+from modeldeck.config.settings import Settings
 from modeldeck.tui.app import ModeldeckApp
 from modeldeck.tui.delete_flow import DeleteFlow
 from modeldeck.tui.screens.delete_dialog import DeleteDialog
@@ -25,6 +27,7 @@ class Plan:
 
     paths: tuple[str, ...] = ("/scripted/a/model.safetensors", "/scripted/\x1b[31mb/config.json")
     freed_bytes: int = 16_400_000_000
+    notes: tuple[str, ...] = ("1 of its files is a link; what it leads to stays.",)
 
 
 class Deleter:
@@ -82,6 +85,7 @@ async def test_the_dialog_shows_what_goes_and_what_that_frees_and_the_row_disapp
         text = screen_text(app)
         assert "Delete Qwen3-8B from the disk?" in text
         assert "/scripted/a/model.safetensors" in text
+        assert "1 of its files is a link" in text
         assert "/scripted/␛[31mb/config.json" in text
         assert app.focused is dialog.query_one("#cancel", Button)
         await pilot.press("tab", "enter")
@@ -152,15 +156,15 @@ async def test_the_loaded_model_is_refused_until_it_is_unloaded() -> None:
 
 
 async def test_a_deletion_that_fails_is_told_in_one_sentence_and_the_row_stays() -> None:
-    app, deleter = deck(), Deleter(error="model.safetensors: Permission denied.")
+    app, deleter = deck(), Deleter(error="Qwen3-8B is not wholly deleted: Permission denied.")
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await opened(pilot)
         use(app, deleter)
         await asked(pilot)
         await wait_until(pilot, lambda: "That frees" in screen_text(app))
         await pilot.press("tab", "enter")
-        await wait_until(pilot, lambda: "was not deleted" in screen_text(app))
-        assert "Qwen3-8B was not deleted: model.safetensors: Permission denied." in app.services.log.newest(0)
+        await wait_until(pilot, lambda: "is not wholly deleted" in screen_text(app))
+        assert "Qwen3-8B is not wholly deleted: Permission denied." in app.services.log.newest(0)
         await opened(pilot)
         assert app.main_screen.browser.shelf.get(MODELS[0].id) is not None
 
@@ -178,3 +182,22 @@ async def test_while_it_runs_it_is_not_begun_again() -> None:
             await pilot.press("D")
             await wait_until(pilot, lambda: "Qwen3-8B is being deleted." in screen_text(app))
         await wait_until(pilot, lambda: len(deleter.deleted) == 1)
+
+
+async def test_a_real_folder_is_gone_from_the_disk_and_what_lies_beside_it_stays(tmp_path: Path) -> None:
+    folder, beside = tmp_path / "models" / "mine", tmp_path / "models" / "other"
+    for each in (folder, beside):
+        each.mkdir(parents=True)
+        (each / "config.json").write_text("{}")
+        (each / "model.safetensors").write_bytes(b"x" * 100_000)
+    mine = model("mine", id=str(folder), path=str(folder))
+    settings = Settings(model_folders=(str(tmp_path / "models"),), spare_engine=False)
+    app = deck(catalog=FakeCatalog([mine]), settings=settings)
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=1)
+        await asked(pilot)
+        await wait_until(pilot, lambda: "That frees 1" in screen_text(app))
+        await pilot.press("tab", "enter")
+        await wait_until(pilot, lambda: app.main_screen.browser.model_list.row_count == 0)
+        assert not folder.exists()
+        assert (beside / "model.safetensors").exists()

@@ -21,8 +21,8 @@ _MOST_PATHS = 200
 """A hub revision may have thousands of files; the rest are counted."""
 
 
-class DeletionPlan(Protocol):
-    """What would be deleted."""
+class Shown(Protocol):
+    """What the dialog needs of a ``DeletionPlan``."""
 
     @property
     def paths(self) -> Sequence[str]:
@@ -34,8 +34,13 @@ class DeletionPlan(Protocol):
         """What the disk really gets back: files that others share do not count."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What whoever looks at the figure should know, sentences."""
+        ...
 
-class DeleteDialog(Dialog[DeletionPlan]):
+
+class DeleteDialog(Dialog[Shown]):
     """Answers the plan when the user says yes; None for anything else, and cancel is what enter says at first.
 
     ``make_plan`` looks at the disk, in a thread; it raises CatalogError where nothing may or can be deleted.
@@ -43,11 +48,11 @@ class DeleteDialog(Dialog[DeletionPlan]):
 
     AUTO_FOCUS = "#cancel"
 
-    def __init__(self, name: str, make_plan: Callable[[], DeletionPlan]) -> None:
+    def __init__(self, name: str, make_plan: Callable[[], Shown]) -> None:
         super().__init__()
         self._name = clean_name(name)
         self._make_plan = make_plan
-        self._plan: DeletionPlan | None = None
+        self._plan: Shown | None = None
 
     def compose(self) -> ComposeResult:
         """The question, what goes, and the two answers."""
@@ -79,7 +84,8 @@ class DeleteDialog(Dialog[DeletionPlan]):
         what.update(Content(f"{freed}. {'This' if count == 1 else f'These {count:,}'} will be deleted for good:"))
         shown = [clean_name(path, 1000) for path in plan.paths[:_MOST_PATHS]]
         more = [f"... and {count - _MOST_PATHS:,} more"] if count > _MOST_PATHS else []
-        self.query_one("#paths", Static).update(Content("\n".join([*shown, *more])))
+        notes = [clean_text(note) for note in plan.notes]
+        self.query_one("#paths", Static).update(Content("\n".join([*shown, *more, *notes])))
         self.query_one(".dialog-detail").display = True
         self.query_one("#delete", Button).disabled = False
 
@@ -87,4 +93,3 @@ class DeleteDialog(Dialog[DeletionPlan]):
     def _answer(self, event: Button.Pressed) -> None:
         event.stop()
         self.dismiss(self._plan if event.button.id == "delete" else None)
-

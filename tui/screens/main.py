@@ -13,6 +13,8 @@ from textual.worker import Worker, WorkerState
 
 from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
+from modeldeck.config.settings import model_folders
+from modeldeck.tui.delete_flow import DeleteFlow, DiskDeleter
 from modeldeck.tui.download_flow import DownloadFlow
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.fitting import Fitting
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from modeldeck.backend.errors import BackendError
     from modeldeck.backend.estimate.figures import Estimate
     from modeldeck.backend.protocol import DownloadProgress
-    from modeldeck.tui.delete_flow import DeleteFlow
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.right_side import RightSide
@@ -57,7 +58,8 @@ class MainScreen(PanesScreen):
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.fitting = Fitting(services.memory, self.loads.request_for)
-        self.deletions: DeleteFlow | None = None
+        deleter = DiskDeleter(model_folders(services.settings, services.paths), services.paths.hub_cache, self._held)
+        self.deletions = DeleteFlow(self, services, deleter, self._forget, lambda: self.browser.search())
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
 
     def on_mount(self) -> None:
@@ -168,8 +170,7 @@ class MainScreen(PanesScreen):
 
     @on(ModelBrowser.DeleteRequested)
     def _delete(self, message: ModelBrowser.DeleteRequested) -> None:
-        if self.deletions is not None:
-            self.deletions.ask(message.model)
+        self.deletions.ask(message.model)
 
     @on(ModelList.Highlighted)
     def _highlight(self, message: ModelList.Highlighted) -> None:
@@ -267,6 +268,15 @@ class MainScreen(PanesScreen):
 
     def _show_counts(self, counts: str) -> None:
         self.query_one(PaneBar).counts = counts
+
+    def _held(self) -> tuple[str, ...]:
+        """Paths that an engine reads or holds."""
+        request = self.services.manager.request
+        ends = {ModelStatus.NOT_LOADED, ModelStatus.FAILED}
+        return () if request is None or self.services.manager.status in ends else (request.path,)
+
+    def _forget(self, model_id: str) -> None:
+        self.browser.model_list.drop([model_id])
 
     def _find(self, model_id: str) -> ModelInfo | None:
         return self.browser.shelf.get(model_id)

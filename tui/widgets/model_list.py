@@ -193,9 +193,10 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _with_fit(self, line: str, style: Style, fit_class: str, width: int) -> Strip:
         """The sign of the Fit column in its colour."""
-        start = fit_cell(width)
-        before, sign, after = Strip([Segment(line, style)], width).divide([start, start + 1, width])
-        return Strip.join([before, sign.apply_style(self.get_component_rich_style(fit_class, partial=True)), after])
+        place = _index_of_cell(line, fit_cell(width))
+        sign = style + self.get_component_rich_style(fit_class, partial=True)
+        parts = ((line[:place], style), (line[place], sign), (line[place + 1 :], style))
+        return Strip([Segment(text, look) for text, look in parts], width)
 
     def _mark(self, model: ModelInfo) -> str:
         if model.id == self.active_id and self.active_status is not ModelStatus.NOT_LOADED:
@@ -219,3 +220,8 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(y=self.cursor, animate=False)
         elif self.cursor >= top + self._height:
             self.scroll_to(y=self.cursor - self._height + 1, animate=False)
+
+
+def _index_of_cell(line: str, cell: int) -> int:
+    """Which character stands at this cell from the left; all behind it are one cell wide, as figures are."""
+    return len(line) - (cell_len(line) - cell)

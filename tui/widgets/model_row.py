@@ -49,7 +49,7 @@ def model_line(row: ShelfRow, mark: str, width: int, *, ascii_only: bool = False
     figures = {
         SortColumn.PARAMETERS: parameters(model.parameters),
         SortColumn.TYPE: clean_name(model_type(model), 7),
-        SortColumn.FIT: fit_mark(row.verdict, ascii_only),
+        SortColumn.FIT: fit_mark(row.verdict, ascii_only) if model.loadable else "",
         SortColumn.SIZE: size(model.size_bytes) if model.size_bytes else "?",
         SortColumn.CONTEXT: parameters(model.context_length) if model.context_length else "?",
     }
