@@ -7,7 +7,8 @@ from typing import Any
 
 from modeldeck.backend.catalog.config_keys import ACTIVE_EXPERTS, EXPERTS
 from modeldeck.backend.catalog.config_part import MAX_LAYERS, ConfigPart, text_part
-from modeldeck.backend.catalog.layer_kinds import counted, layer_kinds, window
+from modeldeck.backend.catalog.layer_kinds import counted, layer_kinds
+from modeldeck.backend.catalog.layer_rules import window
 from modeldeck.backend.catalog.state_size import conv_kernel, state_elements, state_size
 from modeldeck.backend.catalog.uneven_layers import key_value_elements
 from modeldeck.backend.model_shape import ModelShape
