@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test lint format bench clean help screenshot
+.PHONY: run test lint format bench clean gpu-check help screenshot
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile
@@ -27,8 +27,11 @@ run: $(VENV)/installed  ## Open modeldeck with the starter model
 	@$(BIN)/modeldeck
 
 test: $(VENV)/installed-dev  ## Run every test that needs no GPU
-	$(BIN)/python -m pytest -m "not real_model and not pty" -n 2
-	$(BIN)/python -m pytest -m "real_model or pty"
+	$(BIN)/python -m pytest -m "not real_model and not pty and not gpu" -n 2
+	$(BIN)/python -m pytest -m "(real_model or pty) and not gpu"
+
+gpu-check: $(VENV)/installed-dev  ## Run what needs a GPU; each test says why it is skipped where there is none
+	$(BIN)/python -m pytest tests/gpu -m gpu
 
 lint: $(VENV)/installed-dev  ## Style, types and import contracts, exactly as CI runs them
 	$(BIN)/ruff check .

@@ -128,7 +128,10 @@ def _order(item: tuple[tuple[str, int], list[tuple[StoredTensor, _Role]]]) -> tu
         return 1, name, layer
     if any(role.head for _, role in members):
         return 3, name, 0
-    return (0 if _EMBEDDING.search(name.rsplit(".", 1)[-1]) else 2), name, 0
+    module = name.rsplit(".", 1)[-1]
+    if _EMBEDDING.search(module):
+        return 0, f"{'pos' in module or module == 'wpe'}{name}", 0  # tokens go before positions
+    return 2, name, 0
 
 
 def _block(
