@@ -244,11 +244,12 @@ def _bytes_of(model: PreTrainedModel) -> int:
 
 
 def _quantization_states(model: PreTrainedModel) -> Iterator[torch.Tensor]:
-    """Scales and tables, which bitsandbytes hangs on the parameter itself."""
-    for parameter in model.parameters():
-        state = getattr(parameter, "quant_state", None)
-        nested = getattr(state, "state2", None)
-        kept = [getattr(parameter, "SCB", None), getattr(state, "absmax", None), getattr(nested, "absmax", None)]
+    """Scales, which bitsandbytes hangs on the parameter itself, and after the first token on the module's state."""
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        state = getattr(weight, "quant_state", None)
+        scales = (getattr(weight, "SCB", None), getattr(getattr(module, "state", None), "SCB", None))
+        kept = (*scales, getattr(state, "absmax", None), getattr(getattr(state, "state2", None), "absmax", None))
         yield from (tensor for tensor in kept if isinstance(tensor, torch.Tensor))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ from modeldeck.backend.catalog.catalog import read_model
 from modeldeck.backend.estimate.estimating import count_parts
 from modeldeck.backend.models import LoadedModel, LoadRequest, ModelSource, Quantization
 from modeldeck.backend.protocol import LoadFinished
-from tests.real.engine import Engine
+from tests.real.engine import Engine, running_engine
+
+
+@pytest.fixture
+def engine(environment: dict[str, str], tmp_path: Path) -> Iterator[Engine]:
+    with running_engine(tmp_path, environment) as started:
+        yield started
 
 
 def resident(engine: Engine, field: str) -> int:
@@ -26,8 +32,7 @@ def loaded(engine: Engine, path: Path, **options: Any) -> LoadedModel:
     return finished.model
 
 
-def test_peaks_are_the_processs_own_and_grow_with_a_reply(llama: Path, start_engine: Callable[..., Engine]) -> None:
-    engine = start_engine()
+def test_peaks_are_the_processs_own_and_grow_with_a_reply(llama: Path, engine: Engine) -> None:
     before = resident(engine, "VmRSS")
     peak = loaded(engine, llama).peaks["ram"]
     assert before <= peak <= resident(engine, "VmHWM")
@@ -37,10 +42,7 @@ def test_peaks_are_the_processs_own_and_grow_with_a_reply(llama: Path, start_eng
 
 
 @pytest.mark.parametrize("quantization", ["none", "8bit", "4bit"])
-def test_weights_and_cache_are_those_of_the_estimate(
-    llama: Path, start_engine: Callable[..., Engine], quantization: str
-) -> None:
-    engine = start_engine()
+def test_weights_and_cache_are_those_of_the_estimate(llama: Path, engine: Engine, quantization: str) -> None:
     model = loaded(engine, llama, quantization=Quantization(quantization))
     stats = engine.reply("Hello there", max_new_tokens=20).stats
     assert stats is not None
