@@ -118,6 +118,7 @@ class _Engine:
                     parameters=135_000_000,
                     has_chat_template=True,
                     seconds=0.5,
+                    peaks={"ram": 700_000_000},
                 ),
             )
         )
@@ -135,7 +136,13 @@ class _Engine:
         assert self.generate is not None
         reason = FinishReason(rest or "stop")
         stats = GenerationStats(
-            prompt_tokens=5, new_tokens=self.new_tokens, first_token_seconds=0.1, seconds=0.5, finish_reason=reason
+            prompt_tokens=5,
+            new_tokens=self.new_tokens,
+            first_token_seconds=0.1,
+            seconds=0.5,
+            finish_reason=reason,
+            peaks={"ram": 750_000_000},
+            cache_bytes=1_000_000,
         )
         self.send(GenerationFinished(self.generate.request_id, stats))
 
