@@ -67,7 +67,7 @@ class Scan(Struct, frozen=True, tag="scan"):
     request_id: int
     places: Places
     index: bytes
-    """Path of the index file."""
+    """Path of the index file; empty for none."""
     stamp: str = ""
     """Of the index whose rows are shown already; rows that are still so are not sent then."""
     skipped: tuple[Skip, ...] = ()

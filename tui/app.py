@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -120,10 +121,10 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self.refresh(layout=True)
 
     async def on_unmount(self) -> None:
-        """No engine outlives the screen."""
+        """No child outlives the screen."""
         self.services.memory.stop()
         try:
-            await self.services.manager.close()
+            await asyncio.gather(self.services.manager.close(), self.services.catalog.close())
         finally:
             self._terminal.stop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -61,7 +60,7 @@ class DownloadFlow:
             elif answer is not None:
                 self._worker = self._screen.run_worker(self._download(answer), group="download", exit_on_error=False)
 
-        self._screen.app.push_screen(AddDialog(), answered)
+        self._screen.app.push_screen(AddDialog(self._services.catalog), answered)
 
     def cancel(self) -> bool:
         """End the download; False when none runs."""
@@ -80,7 +79,7 @@ class DownloadFlow:
             async with aclosing(download(wanted.repo_id, wanted.revision, self._services.start_download)) as steps:
                 async for step in steps:
                     if isinstance(step, DownloadFinished):
-                        model = await asyncio.to_thread(self._read, step)
+                        model = await self._read(step)
                         self._list_too(model)
                         self._say(f"{name} is downloaded and in the list.")
                     else:
@@ -90,13 +89,12 @@ class DownloadFlow:
         finally:
             self._show("", None)
 
-    def _read(self, finished: DownloadFinished) -> ModelInfo:
-        from modeldeck.backend.catalog.catalog import read_model
-
+    async def _read(self, finished: DownloadFinished) -> ModelInfo:
+        catalog = self._services.catalog
         try:
-            return self._services.catalog.find(finished.model_id)
+            return await catalog.find(finished.model_id)
         except LookupError:
-            return read_model(Path(finished.path), ModelSource.HUB_CACHE)
+            return await catalog.read(Path(finished.path), ModelSource.HUB_CACHE)
 
     def _failed(self, name: str, error: BackendError) -> None:
         """Say why: in a dialog, unless the keys that the user is typing would go to it."""

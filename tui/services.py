@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modeldeck.backend.catalog.catalog import Catalog
+    from modeldeck.backend.catalog.live_catalog import LiveCatalog
     from modeldeck.backend.gguf_copies import GgufCopies
     from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
     from modeldeck.config.paths import Paths
@@ -28,7 +28,8 @@ class Services:
     """What is wrong with the files of the user; the app starts all the same and says so."""
     generation: GenerationStore
     manager: PipelineManager
-    catalog: Catalog
+    catalog: LiveCatalog
+    """The models of this machine, followed by a child of its own."""
     log: EngineLogBuffer
     start_download: EngineStarter
     """Starts the child that one download runs in."""
@@ -52,8 +53,9 @@ def build_services(
 
     ``start_engine`` and ``start_download`` replace the real children, which tests do.
     """
-    from modeldeck.backend.catalog.catalog import Catalog
-    from modeldeck.backend.embedded import embedded_downloader, embedded_engine
+    from modeldeck.backend.catalog.live_catalog import LiveCatalog
+    from modeldeck.backend.catalog.places import Places
+    from modeldeck.backend.embedded import embedded_downloader, embedded_engine, embedded_scanner
     from modeldeck.backend.gguf_copies import GgufCopies
     from modeldeck.backend.pipeline_manager import PipelineManager
     from modeldeck.config.remembered import RememberedLoads
@@ -78,7 +80,12 @@ def build_services(
         problems=(*problems, *generation_problems),
         generation=generation,
         manager=manager,
-        catalog=Catalog(model_folders(settings, paths), paths.hub_cache),
+        catalog=LiveCatalog(
+            Places.of(model_folders(settings, paths), paths.hub_cache),
+            paths.catalog_index,
+            embedded_scanner(log.append),
+            log=log.append,
+        ),
         log=log,
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),

@@ -22,12 +22,8 @@ from modeldeck.backend.text import clean_name
 __all__ = ["Catalog", "ModelNotFound", "read_model"]
 
 
-def _never() -> bool:
-    return False
-
-
 class Catalog:
-    """The models in the user's folders, in the Hugging Face cache, and the starter. Blocking: call it in a thread."""
+    """The models in the user's folders, in the Hugging Face cache, and the starter. Blocking, and it may hang on what it meets: ``LiveCatalog`` has a child do it."""
 
     def __init__(
         self, folders: Sequence[Path], hub_cache: Path, starter: bool = True, reader: Reader | None = None
@@ -37,13 +33,11 @@ class Catalog:
         self._starter = starter
         self._reader = Reader() if reader is None else reader
 
-    def scan(self, cancelled: Callable[[], bool] = _never) -> Iterator[ModelInfo]:
+    def scan(self) -> Iterator[ModelInfo]:
         """Every model as it is found, each once. Never raises for what is on the disk."""
         paths: set[str] = set()
         ids: set[str] = set()  # a second cache may hold the same revision of the same model
         for row in self._rows():
-            if cancelled():
-                return
             if row.path not in paths and row.id not in ids:
                 paths.add(row.path)
                 ids.add(row.id)

@@ -52,10 +52,10 @@ class _Count:
         return DiskUse(self.files, self.size, used)
 
 
-def folder_use(folder: ModelFolder) -> DiskUse:
-    """Of everything in a folder and below it, but for models of their own. Never raises for what is there."""
+def folder_use(folder: ModelFolder, *, own_models: bool = False) -> DiskUse:
+    """Of everything in a folder and below it, but for ``own_models``. Never raises for what is there."""
     count = _Count()
-    _add_folder(count, folder, _MAX_DEPTH)
+    _add_folder(count, folder, _MAX_DEPTH, own_models)
     return count.result(folder.path)
 
 
@@ -67,7 +67,7 @@ def files_use(folder: ModelFolder, names: Iterable[str]) -> DiskUse:
     return count.result(folder.path)
 
 
-def _add_folder(count: _Count, folder: ModelFolder, depth: int) -> None:
+def _add_folder(count: _Count, folder: ModelFolder, depth: int, own_models: bool) -> None:
     for name in folder.names:
         if count.files >= MAX_FILES:
             return
@@ -78,8 +78,8 @@ def _add_folder(count: _Count, folder: ModelFolder, depth: int) -> None:
                 below = folder.below(name)
             except OSError:
                 continue
-            if not any(own in below for own in _OWN_MODELS):
-                _add_folder(count, below, depth - 1)
+            if own_models or not any(own in below for own in _OWN_MODELS):
+                _add_folder(count, below, depth - 1, own_models)
 
 
 def _keeps_its_time(status: os.stat_result) -> bool:

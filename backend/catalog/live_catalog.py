@@ -60,12 +60,15 @@ def _silent(_line: str) -> None:
 
 
 class LiveCatalog:
-    """Follows the models in the user's places. It starts no process until it is asked for something."""
+    """Follows the models in the user's places. It starts no process until it is asked for something.
+
+    ``index`` is the file that keeps what was found; without one, everything is read anew.
+    """
 
     def __init__(
         self,
         places: Places,
-        index: Path,
+        index: Path | None,
         start: EngineStarter,
         *,
         log: Callable[[str], None] = _silent,
@@ -73,6 +76,7 @@ class LiveCatalog:
     ) -> None:
         self._places = places
         self._index = index
+        self._index_path = b"" if index is None else os.fsencode(index)
         self._start = start
         self._log = log
         self._stall_seconds = stall_seconds
@@ -88,7 +92,8 @@ class LiveCatalog:
         """
         self._models = {}
         stamp = ""
-        if (index := read_index(self._index)) is not None and index.places == self._places:
+        index = read_index(self._index) if self._index is not None else None
+        if index is not None and index.places == self._places:
             stamp = index.stamp
             async with aclosing(self._of_index(index)) as changes:
                 async for change in changes:
@@ -107,6 +112,11 @@ class LiveCatalog:
         if self._session is not None:
             await self._session.again(lambda request_id, suspects: self._scan(request_id, suspects, ""))
 
+    async def close(self) -> None:
+        """End what follows, and its process."""
+        if self._session is not None:
+            await self._session.close()
+
     async def models(self) -> tuple[list[ModelInfo], CatalogSettled]:
         """Every model, once looked at. Raises CatalogError where that cannot be done."""
         async with aclosing(self.follow()) as events:
@@ -119,13 +129,16 @@ class LiveCatalog:
 
     async def find(self, text: str) -> ModelInfo:
         """The model with this id, name, unique part of a name, or path. Raises ModelNotFound or CatalogError."""
-        index, named = os.fsencode(self._index), os.fsencode(text)
+        index, named = self._index_path, os.fsencode(text)
         return await self._ask(
             lambda number, suspects: FindModel(number, self._places, index, named, suspects.skipped, suspects.cautious)
         )
 
     async def read(self, path: Path, source: ModelSource) -> ModelInfo:
-        """One model folder or ``.gguf`` file, wherever it lies. Raises CatalogError when that hangs or crashes."""
+        """One model folder or ``.gguf`` file, wherever it lies.
+
+        Raises ModelNotFound where there is nothing, CatalogError when reading it hangs or crashes.
+        """
         named = os.fsencode(path)
         return await self._ask(lambda number, _suspects: ReadModel(number, named, source))
 
@@ -161,7 +174,7 @@ class LiveCatalog:
         return request
 
     def _scan(self, request_id: int, suspects: Suspects, stamp: str) -> Scan:
-        return Scan(request_id, self._places, os.fsencode(self._index), stamp, suspects.skipped, suspects.cautious)
+        return Scan(request_id, self._places, self._index_path, stamp, suspects.skipped, suspects.cautious)
 
     def _events(self, answer: object) -> Iterable[CatalogEvent]:
         match answer:

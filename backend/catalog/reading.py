@@ -42,7 +42,9 @@ def read_folder(folder: ModelFolder, identity: Identity, *, whole: bool = True) 
     weights = read_weights(folder, Network(facts.architecture, facts.shape, facts.quantization), headers=whole)
     problems.extend(_problems(facts, weights, identity))
     tokenizer = _tokenizer_facts(folder) if whole else _TokenizerFacts()
-    card, use = (read_card_head(folder), folder_use(folder)) if whole else (CardHead(), DiskUse())
+    snapshot = identity.source is ModelSource.HUB_CACHE  # of which everything is part
+    use = folder_use(folder, own_models=snapshot) if whole else DiskUse()
+    card = read_card_head(folder) if whole else CardHead()
     row = structs.replace(
         identity.row(folder.path),
         format=weights.format,

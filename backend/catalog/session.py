@@ -88,6 +88,7 @@ class ScannerSession:
         self._child: EngineClient | None = None
         self._stream: EventStream | None = None
         self._hurry = asyncio.Event()
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -99,7 +100,7 @@ class ScannerSession:
     ) -> AsyncGenerator[Answer | Restarted, None]:
         """Every answer, until it is closed. ``request`` is asked anew for every child."""
         deaths = 0
-        while True:
+        while not self._closed:
             try:
                 async with aclosing(self._of_one_child(request)) as answers:
                     async for answer in answers:
@@ -111,9 +112,18 @@ class ScannerSession:
             except EngineDied as death:
                 deaths += 1
                 why = self._suspects.died(self._at, death)
+            if self._closed:
+                return
             yield Restarted(why, deaths)
             if deaths > 1:
                 await self._pause(deaths)
+
+    async def close(self) -> None:
+        """End the child; the answers end, too."""
+        self._closed = True
+        self._hurry.set()
+        if self._child is not None:
+            await end(self._child)
 
     async def again(self, request: Callable[[int, Suspects], Scan]) -> None:
         """Have everything looked at now, also what was given up."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
 
+from modeldeck.backend.catalog.live_catalog import CatalogChanged, CatalogSettled, LiveCatalog
+from modeldeck.backend.catalog.places import Places
+from modeldeck.backend.embedded import embedded_scanner
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource, ModelStatus
 from modeldeck.backend.pipeline_manager import EngineStarter
@@ -58,27 +62,43 @@ MODELS = (
 
 
 class FakeCatalog:
-    """Finds these models; ``gate`` is asked before each and may wait."""
+    """Finds these models, each time that it looks; ``gate`` is asked before each and may wait."""
 
-    def __init__(self, models: Sequence[ModelInfo] = MODELS, gate: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, models: Sequence[ModelInfo] = MODELS, gate: Callable[[], None] | None = None) -> None:
         self.models = list(models)
         self.gate = gate
+        self._again = asyncio.Event()
 
-    def scan(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[ModelInfo]:
-        for found in list(self.models):
-            self.gate()
-            if cancelled():
-                return
-            yield found
+    async def follow(self) -> AsyncGenerator[CatalogChanged | CatalogSettled, None]:
+        known: dict[str, ModelInfo] = {}
+        while True:
+            self._again.clear()
+            found = {model.id: model for model in self.models}
+            for batch in [tuple(found.values())] if self.gate is None else [(model,) for model in found.values()]:
+                if self.gate is not None:
+                    await asyncio.to_thread(self.gate)
+                new = tuple(model for model in batch if model.id not in known)
+                yield CatalogChanged(new, tuple(model for model in batch if known.get(model.id, model) != model))
+            yield CatalogChanged(removed=tuple(known.keys() - found.keys()))
+            known = found
+            yield CatalogSettled(() if known else ("~/models (not there)", "~/.cache/huggingface/hub (empty)"))
+            await self._again.wait()
 
-    def looked_in(self) -> tuple[str, ...]:
-        return ("~/models (not there)", "~/.cache/huggingface/hub (empty)")
+    async def rescan(self) -> None:
+        self._again.set()
 
-    def find(self, text: str) -> ModelInfo:
+    async def find(self, text: str) -> ModelInfo:
         for found in self.models:
             if text in (found.id, found.name):
                 return found
         raise LookupError(f"no model {text}")
+
+    async def read(self, path: Path, source: ModelSource) -> ModelInfo:
+        """Whatever lies there; looked at by a real process."""
+        return await LiveCatalog(Places((), b""), Path("/nowhere"), embedded_scanner(print)).read(path, source)
+
+    async def close(self) -> None:
+        """There is no process."""
 
 
 async def no_download() -> object:

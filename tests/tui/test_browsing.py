@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event
 
 from textual.app import App
 from textual.pilot import Pilot
@@ -208,21 +208,6 @@ async def test_the_last_guard_lets_no_control_character_pass() -> None:
     assert not {char for char in text if ord(char) < 32 or 0x7F <= ord(char) < 0xA0 or char == "\u202e"}
     clean = [Segment("plain")]
     assert ControlGuard().apply(clean, Color(0, 0, 0)) is clean
-
-
-async def test_where_it_looked_is_asked_in_the_thread_that_searches() -> None:
-    class Folders(FakeCatalog):
-        def looked_in(self) -> tuple[str, ...]:
-            asked_in.append(current_thread())
-            return super().looked_in()
-
-    asked_in: list[Thread] = []
-    app = deck(catalog=Folders([]))
-    async with app.run_test(size=NARROW) as pilot:
-        await opened(pilot, rows=0)
-        await wait_until(pilot, lambda: "Looked in ~/models (not there)" in screen_text(app))
-        assert asked_in
-        assert main_thread() not in asked_in
 
 
 async def test_without_models_the_screen_says_where_it_looked_and_what_to_do() -> None:

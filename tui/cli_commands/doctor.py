@@ -18,6 +18,7 @@ from modeldeck.backend.text import clean_name
 from modeldeck.config.store import GenerationStore
 from modeldeck.tui.cli_commands import examination
 from modeldeck.tui.cli_commands.examination import Complaint, Folder, Interpreter
+from modeldeck.tui.cli_commands.looking import every_model
 from modeldeck.tui.cli_commands.output import note, print_json, say
 from modeldeck.tui.cli_commands.workspace import Workspace
 from modeldeck.tui.device_words import device_figures, process_size
@@ -82,7 +83,7 @@ def make_report(workspace: Workspace) -> Report:
     complaints += examination.package_complaints(own, requirements)
     folders = examination.look_at_folders(workspace.paths, workspace.model_folders)
     complaints += examination.folder_complaints(folders)
-    models = list(workspace.catalog().scan())
+    models, _ = every_model(workspace, keep_index=False)  # looking changes nothing
     complaints += _model_complaints(models)
     with redirect_stdout(sys.stderr):  # a driver's library may print, and standard output is data
         memory, devices = MemoryMonitor().read(), available_devices()

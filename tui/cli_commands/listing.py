@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from modeldeck.backend.catalog.catalog import ModelNotFound
+from modeldeck.backend.catalog.finding import ModelNotFound
 from modeldeck.backend.models import ModelFormat, ModelInfo
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.cli_commands.looking import every_model, find
 from modeldeck.tui.cli_commands.model_lines import model_lines
 from modeldeck.tui.cli_commands.output import fail, note, print_json, print_table, say
 from modeldeck.tui.cli_commands.workspace import Workspace
@@ -17,8 +18,8 @@ from modeldeck.tui.marks import model_type
 
 def list_models(workspace: Workspace, *, as_json: bool, quiet: bool) -> None:
     """Print every model; ids only when quiet."""
-    catalog = workspace.catalog()
-    models = sorted(catalog.scan(), key=lambda model: model.name.casefold())
+    found, looked_in = every_model(workspace)
+    models = sorted(found, key=lambda model: model.name.casefold())
     if as_json:
         print_json({"models": [model_document(model) for model in models]})
     elif quiet:
@@ -27,8 +28,8 @@ def list_models(workspace: Workspace, *, as_json: bool, quiet: bool) -> None:
     elif models:
         print_table(("NAME", "PARAMS", "TYPE", "CONTEXT", "SIZE", "SOURCE"), [_row(model) for model in models])
     else:
-        looked_in = ", ".join(catalog.looked_in())
-        note(f"No models found. Looked in {looked_in}. Set model_folders in {workspace.paths.config_file}.")
+        places = ", ".join(clean_name(place, limit=4096) for place in looked_in)
+        note(f"No models found. Looked in {places}. Set model_folders in {workspace.paths.config_file}.")
 
 
 def show_model(workspace: Workspace, text: str, *, as_json: bool) -> None:
@@ -44,7 +45,7 @@ def show_model(workspace: Workspace, text: str, *, as_json: bool) -> None:
 def find_model(workspace: Workspace, text: str) -> ModelInfo:
     """The model that the text names. Ends the command with code 3 when there is none."""
     try:
-        return workspace.catalog().find(text)
+        return find(workspace, text)
     except ModelNotFound as error:
         fail(str(error), ExitCode.MODEL_NOT_FOUND)
 

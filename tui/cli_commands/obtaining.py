@@ -10,13 +10,13 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeldeck.backend.catalog.catalog import read_model
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.embedded import embedded_downloader
 from modeldeck.backend.errors import DownloadError
 from modeldeck.backend.hub_download import download
 from modeldeck.backend.models import ModelInfo, ModelSource
 from modeldeck.backend.protocol import DownloadFinished, DownloadProgress
+from modeldeck.tui.cli_commands.looking import find, read
 from modeldeck.tui.cli_commands.output import fail
 from modeldeck.tui.cli_commands.signals import until_signal
 from modeldeck.tui.exit_codes import ExitCode
@@ -38,7 +38,7 @@ def find_or_download(workspace: Workspace, text: str, progress: Callable[[str], 
     """
     hub_id = None if text.lower().endswith(".gguf") else _HUB_ID.fullmatch(text)
     try:
-        model = workspace.catalog().find(text)
+        model = find(workspace, text)
     except ModelNotFound as error:
         if hub_id is None or isinstance(error, ModelAmbiguous):
             fail(str(error), ExitCode.MODEL_NOT_FOUND)
@@ -52,9 +52,9 @@ def find_or_download(workspace: Workspace, text: str, progress: Callable[[str], 
     except DownloadError as error:
         fail(str(error))
     try:
-        return workspace.catalog().find(finished.model_id)
+        return find(workspace, finished.model_id)
     except ModelNotFound:
-        return read_model(Path(finished.path), ModelSource.HUB_CACHE)
+        return read(workspace, Path(finished.path), ModelSource.HUB_CACHE)
 
 
 async def _download(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings, model_folders
 from modeldeck.config.store import ConfigProblem, load_settings
 from modeldeck.tui.cli_commands.output import fail, note
-
-if TYPE_CHECKING:
-    from modeldeck.backend.catalog.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +18,6 @@ class Workspace:
     paths: Paths
     settings: Settings
     problems: tuple[ConfigProblem, ...]
-
-    def catalog(self) -> Catalog:
-        """The models of this machine."""
-        from modeldeck.backend.catalog.catalog import Catalog
-
-        return Catalog(self.model_folders, self.paths.hub_cache)
 
     @property
     def model_folders(self) -> tuple[Path, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -13,9 +13,13 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
+from modeldeck.backend.errors import BackendError
 from modeldeck.backend.models import ModelInfo, ModelSource
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.screens.dialog import Dialog
+
+if TYPE_CHECKING:
+    from modeldeck.backend.catalog.live_catalog import LiveCatalog
 
 _HUB_ADDRESS = re.compile(r"^(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
 _HUB_ID = re.compile(r"^(?P<repo>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@(?P<revision>[\w./-]+))?$", re.ASCII)
@@ -47,6 +51,10 @@ class AddDialog(Dialog[ModelInfo | HubModel]):
     """Answers a model that lies on this machine, or one to download; what was typed stays until it can be used."""
 
     AUTO_FOCUS = "#typed"
+
+    def __init__(self, catalog: LiveCatalog) -> None:
+        super().__init__()
+        self._catalog = catalog
 
     def compose(self) -> ComposeResult:
         """One field, and below it what is wrong with it."""
@@ -86,30 +94,21 @@ class AddDialog(Dialog[ModelInfo | HubModel]):
     @work(exclusive=True)
     async def _look(self, path: Path) -> None:
         self._complain("")
-        answer = await asyncio.to_thread(_read, path)
+        answer = await self._read(path)
         if isinstance(answer, ModelInfo):
             self.dismiss(answer)
         else:
             self._complain(answer)
 
+    async def _read(self, path: Path) -> ModelInfo | str:
+        """The model at a path, or a sentence that says why there is none."""
+        try:
+            model = await self._catalog.read(path, ModelSource.FOLDER)
+        except (LookupError, BackendError) as error:
+            return str(error)
+        return model if model.loadable else model.why_not_loadable
+
     def _complain(self, sentence: str) -> None:
         problem = self.query_one("#problem", Static)
         problem.display = bool(sentence)
         problem.update(Content(clean_name(sentence, 500)))
-
-
-def _read(path: Path) -> ModelInfo | str:
-    """The model at a path, or a sentence that says why there is none. Blocking."""
-    from modeldeck.backend.catalog.catalog import read_model
-
-    shown = clean_name(str(path), 200)
-    try:
-        path.stat()  # exists() raises for some of what can be wrong, and says False for the rest
-        model = read_model(path, ModelSource.FOLDER)
-    except FileNotFoundError:
-        return f"{shown} is not there."
-    except OSError as error:
-        return f"{shown} cannot be read: {error.strerror or error}."
-    except ValueError as error:  # a NUL character
-        return f"{shown} is no path: {error}."
-    return model if model.loadable else model.why_not_loadable

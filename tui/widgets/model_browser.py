@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -11,8 +12,9 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.catalog_feed import CatalogFeed
 from modeldeck.tui.deck_keys import DECK_KEYS
-from modeldeck.tui.model_search import ModelSearch
 from modeldeck.tui.shelf import ModelShelf
 from modeldeck.tui.widgets.empty_list import EmptyList
 from modeldeck.tui.widgets.filter_field import ModelFilter
@@ -20,7 +22,7 @@ from modeldeck.tui.widgets.model_wishes import ModelWishes
 from modeldeck.tui.widgets.shelf_list import ShelfList
 
 if TYPE_CHECKING:
-    from modeldeck.backend.catalog.catalog import Catalog
+    from modeldeck.backend.catalog.live_catalog import CatalogSettled, LiveCatalog
 
 
 class ModelBrowser(ModelWishes):
@@ -42,9 +44,10 @@ class ModelBrowser(ModelWishes):
     counts: reactive[str] = reactive("")
     """``12 of 143``, for the title of the pane."""
 
-    def __init__(self, catalog: Catalog, model_list: ShelfList, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+    def __init__(self, catalog: LiveCatalog, model_list: ShelfList, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(model_list, id)
-        self._search = ModelSearch(self, catalog, model_list, self._finish)
+        model_list.changed = self._tell
+        self._feed = CatalogFeed(self, catalog, model_list, self._settle)
         self.searching = False
         self._looked_in: tuple[str, ...] = ()
 
@@ -73,7 +76,7 @@ class ModelBrowser(ModelWishes):
         """Look for models again; what is shown stays until everything was seen."""
         self.searching = True
         self._tell()
-        self._search.start()
+        self._feed.look()
 
     def add(self, model: ModelInfo, *, highlight: bool = True) -> None:
         """Take in a model that lies elsewhere; highlighting it gives the list the keys where a filter had them."""
@@ -111,25 +114,28 @@ class ModelBrowser(ModelWishes):
             return False
         return super().check_action(action, parameters)
 
-    def _finish(self, looked_in: tuple[str, ...]) -> None:
+    def _settle(self, settled: CatalogSettled) -> None:
         self.searching = False
-        self._looked_in = looked_in
+        self._looked_in = settled.looked_in
         self._tell()
+        gc.freeze()  # or the collector looks through all models again and again: 30 ms at a time for 10,000 of them
+        if settled.problem:
+            self.notify(clean_name(settled.problem, 500), title="Models", severity="error", timeout=12, markup=False)
 
     @on(Input.Changed, "#filter")
     def _filter(self, message: Input.Changed) -> None:
         message.stop()
-        self.model_list.filter(message.value)
+        self.model_list.filter_soon(message.value)
 
     @on(ModelFilter.Left)
     def _leave_filter(self, message: ModelFilter.Left) -> None:
         message.stop()
-        if message.keep and self.query_one(ModelFilter).value:
+        if message.keep and (words := self.query_one(ModelFilter).value):
+            self.model_list.filter(words)
             self.screen.set_focus(self.model_list)
         else:
             self.clear_filter()
 
-    @on(ShelfList.Changed)
     def _tell(self) -> None:
         """Say how many there are, and what to do when there is nothing."""
         shown, known = self.model_list.row_count, len(self.shelf)

@@ -85,8 +85,7 @@ class Scanner:
                 self._life.cautious = request.cautious
                 self._find(request)
             case ReadModel():
-                model = read_model(Path(os.fsdecode(request.path)), request.source)
-                self._send(ModelRead(request.request_id, _bounded(model)[0]))
+                self._send(_read(request))
             case _:
                 assert_never(request)
 
@@ -138,7 +137,7 @@ class Scanner:
         """What the other side shows by now; the first time, that is the index if it has the same."""
         if self._told is not None:
             return self._told
-        index = read_index(Path(os.fsdecode(path)))
+        index = read_index(Path(os.fsdecode(path))) if path else None
         entries = list(index.entries()) if index is not None else []
         self._known = {entry.key: entry.model for entry in entries if entry.key}
         if index is None or not stamp or index.stamp != stamp or index.places != places:
@@ -150,7 +149,7 @@ class Scanner:
         """Keep the rows for the next start, if they are others than those in the file."""
         entries = [IndexEntry(reader.keys.get(row.id, ""), row) for row in (self._told or {}).values()]
         saved = [(entry.key, entry.model.id) for entry in entries]
-        if saved != self._saved:
+        if scan.index and saved != self._saved:
             with suppress(OSError, ValueError):  # a full disk, or names that are not text: the next start reads again
                 write_index(Path(os.fsdecode(scan.index)), scan.places, entries)
                 self._saved = saved
@@ -174,6 +173,20 @@ class Scanner:
 def _catalog(places: Places, reader: TrackedReader) -> Catalog:
     folders = [Path(os.fsdecode(folder)) for folder in places.folders]
     return Catalog(folders, Path(os.fsdecode(places.hub_cache)), places.starter, reader)
+
+
+def _read(request: ReadModel) -> ModelRead | ModelMissing:
+    path = Path(os.fsdecode(request.path))
+    shown = clean_name(str(path), 200)
+    try:
+        path.stat()  # exists() raises for some of what can be wrong, and says False for the rest
+    except FileNotFoundError:
+        return ModelMissing(request.request_id, f"{shown} is not there.")
+    except OSError as error:
+        return ModelMissing(request.request_id, f"{shown} cannot be read: {error.strerror or error}.")
+    except ValueError as error:  # a NUL character
+        return ModelMissing(request.request_id, f"{shown} is no path: {error}.")
+    return ModelRead(request.request_id, _bounded(read_model(path, request.source))[0])
 
 
 def _bounded(row: ModelInfo) -> tuple[ModelInfo, int]:

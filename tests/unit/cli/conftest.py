@@ -7,11 +7,13 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modeldeck.backend.catalog.places import Places
 from modeldeck.tui.cli import main
 
 
@@ -67,3 +69,9 @@ def write_model(folder: Path) -> Path:
 def model_folder(home: Path) -> Path:
     """A model where ``modeldeck`` looks for them: ``~/models/tiny-llama``."""
     return write_model(home / "models" / "tiny-llama")
+
+
+@pytest.fixture
+def no_starter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without the package that the starter comes with."""
+    monkeypatch.setattr(Places, "of", partial(Places.of, starter=False))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from modeldeck.backend.catalog import starter
 from modeldeck.backend.gguf_copies import GgufCopies
 from modeldeck.backend.memory import MemoryMonitor
 from modeldeck.backend.nvml import Nvml
@@ -54,10 +53,8 @@ def test_why_there_is_no_gpu_is_told(modeldeck: Modeldeck, monkeypatch: pytest.M
     assert "gpu            No NVIDIA or AMD driver answers" in modeldeck("doctor").out
 
 
-def test_no_model_is_missing_and_the_line_that_mends_it_is_there(
-    modeldeck: Modeldeck, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(starter, "find_spec", lambda _name: None)
+@pytest.mark.usefixtures("no_starter")
+def test_no_model_is_missing_and_the_line_that_mends_it_is_there(modeldeck: Modeldeck) -> None:
     ended = modeldeck("doctor")
     assert ended.code == 1
     assert "MISSING  no model that can be loaded was found" in ended.out

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from modeldeck.backend.catalog import starter
 from tests.unit.cli.conftest import Modeldeck, write_model
 
 KEYS = {
@@ -18,11 +17,6 @@ KEYS = {
     "base_model", "adapter", "file_count", "disk_bytes", "last_used", "quantization_details",
 }  # fmt: skip
 """A script may rely on these: taking one away needs a new schema version."""
-
-
-@pytest.fixture
-def no_starter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starter, "find_spec", lambda _name: None)
 
 
 class TestList:
