@@ -15,7 +15,7 @@ from modeldeck.backend.devices import available_devices, usable_cores
 from modeldeck.backend.gpu_driver import GpuDriver
 from modeldeck.backend.gpu_reader import RETRY_SECONDS, GpuReader
 from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading, UnreadableDevice
-from modeldeck.backend.processes import family, resident_bytes, swapped_bytes
+from modeldeck.backend.processes import family, private_bytes, resident_bytes, swapped_bytes
 
 __all__ = [
     "RETRY_SECONDS",
@@ -54,6 +54,7 @@ class MemoryMonitor:
             ram=ram,
             swap=self._swap(),
             engine_bytes=sum(resident_bytes(pid, self._proc) for pid in engines),
+            engine_private_bytes=sum(private_bytes(pid, self._proc) for pid in engines),
             engine_swap_bytes=sum(swapped_bytes(pid, self._proc) for pid in engines),
             unreadable=gpus.unreadable,
             problem=gpus.problem,

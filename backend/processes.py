@@ -56,6 +56,15 @@ def resident_bytes(pid: int, proc: Path) -> int:
         return 0
 
 
+def private_bytes(pid: int, proc: Path) -> int:
+    """The resident set without what is mapped from files or shared; all of it where the kernel does not say."""
+    try:
+        _, resident, shared, *_ = (proc / str(pid) / "statm").read_text(encoding="ascii").split()
+        return max(0, int(resident) - int(shared)) * PAGE_BYTES
+    except (OSError, ValueError):
+        return resident_bytes(pid, proc)
+
+
 def swapped_bytes(pid: int, proc: Path) -> int:
     """What of the process lies in the swap (``VmSwap``); 0 where the kernel does not say."""
     for line in _text(proc / str(pid) / "status").splitlines():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Estimate, Verdict
-from modeldeck.backend.models import LoadRequest, ModelInfo
+from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Estimate, Suggestion, Verdict
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo
 
 if TYPE_CHECKING:
     from modeldeck.backend.measurements import Measurement
@@ -16,7 +18,18 @@ if TYPE_CHECKING:
 _NOTICED = 0.01
 """The share of a device by which its free memory must change before everything is worked out again."""
 Measured = Callable[[LoadRequest, str], "Measurement | None"]
-"""What a load took before on a kind of device (``cuda``, ``cpu``); None where it was never measured."""
+"""What a load took before on a device (``cuda:0``, ``ram``); None where it was never measured."""
+FindCopy = Callable[[Path], "Path | None"]
+"""Finds the prepared copy of a GGUF file; touches the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Everything that is said about one load before it is tried."""
+
+    estimate: Estimate
+    suggestion: Suggestion
+    memory: MemoryReading
 
 
 class Fitting:
@@ -29,24 +42,37 @@ class Fitting:
         self,
         feed: MemoryFeed,
         request_for: Callable[[ModelInfo], LoadRequest],
-        measured: Measured = lambda request, device: None,
+        measured: Measured,
+        find_copy: FindCopy,
     ) -> None:
         self._feed = feed
         self._request_for = request_for
         self._measured = measured
+        self._find_copy = find_copy
+        self._prepared: dict[str, bool] = {}
         self._reading: MemoryReading | None = None
+        self._followers: list[Callable[[], None]] = []
 
-    def follow(self, changed: Callable[[], None]) -> None:
-        """Call back whenever estimates may be others than before."""
+    def start(self) -> None:
+        """Follow the memory from now on."""
+        self._feed.subscribe(self._look)
+        self._look()
 
-        def look() -> None:
-            reading = self._feed.reading
-            if reading is not self._reading and _differs(self._reading, reading):
-                self._reading = reading
-                changed()
+    def follow(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever estimates may be others than before; returns what ends that."""
+        self._followers.append(changed)
+        return lambda: self._followers.remove(changed)
 
-        self._feed.subscribe(look)
-        look()
+    def outdate(self) -> None:
+        """A load was measured, or would be another one: whoever shows estimates asks again."""
+        for changed in tuple(self._followers):
+            changed()
+
+    def look_for_copy(self, model: ModelInfo) -> bool:
+        """Find out whether a GGUF file has a prepared copy; blocking, and remembered for the estimates."""
+        if model.format is ModelFormat.GGUF:
+            self._prepared[model.id] = self._find_copy(Path(model.path)) is not None
+        return self._prepared.get(model.id, False)
 
     def estimate(
         self, model: ModelInfo, request: LoadRequest | None = None, context_tokens: int = DEFAULT_CONTEXT
@@ -58,16 +84,45 @@ class Fitting:
         if reading is None or not model.loadable:
             return None
         wanted = request or self._request_for(model)
-        kind = "cuda" if reading.devices and wanted.device != "cpu" else "cpu"
-        measured = self._measured(wanted, kind)
         return estimate(
-            model, wanted, reading, context_tokens=context_tokens, credit=_credit(reading), measured=measured
+            model,
+            wanted,
+            reading,
+            context_tokens=context_tokens,
+            credit=_credit(reading),
+            measured=self._measured(wanted, _device_of(wanted, reading)),
+            prepared=self._prepared.get(model.id, False),
         )
+
+    def fit(self, model: ModelInfo, request: LoadRequest, context_tokens: int) -> Fit | None:
+        """The estimate and what would fit instead; some twenty estimates."""
+        from modeldeck.backend.estimate.suggesting import suggest  # as above
+
+        found, reading = self.estimate(model, request, context_tokens), self._reading
+        if found is None or reading is None:
+            return None
+        prepared = self._prepared.get(model.id, False)
+        credit = _credit(reading)
+        other = suggest(model, request, reading, context_tokens=context_tokens, credit=credit, prepared=prepared)
+        return Fit(found, other, reading)
 
     def verdict(self, model: ModelInfo) -> Verdict:
         """Whether it fits."""
         found = self.estimate(model)
         return found.verdict if found is not None else Verdict.UNKNOWN
+
+    def _look(self) -> None:
+        reading = self._feed.reading
+        if reading is not self._reading and _differs(self._reading, reading):
+            self._reading = reading
+            self.outdate()
+
+
+def _device_of(request: LoadRequest, reading: MemoryReading) -> str:
+    """Where a load would go, as measurements are kept."""
+    if request.device != "auto":
+        return "ram" if request.device == "cpu" else request.device
+    return reading.devices[0].name if reading.devices else "ram"
 
 
 def _differs(before: MemoryReading | None, after: MemoryReading | None) -> bool:
@@ -95,4 +150,4 @@ def _credit(reading: MemoryReading) -> dict[str, int]:
         device.name: sum(process.used_bytes or 0 for process in device.processes if process.ours)
         for device in reading.devices
     }
-    return {name: size for name, size in ({**held, reading.ram.name: reading.engine_bytes}).items() if size}
+    return {name: size for name, size in ({**held, reading.ram.name: reading.engine_private_bytes}).items() if size}

@@ -20,6 +20,7 @@ from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.config.remembered import LoadOptions
+from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class LoadFlow:
         self._show_chat = show_chat
         self._remembered = services.remembered
         self._list = services.remembered_list
-        self._copies = services.gguf_copies
+        self.fitting = Fitting(services.memory, self.request_for, services.measurements.find, services.gguf_copies.find)
+        """What loads would need now."""
         self._needs_code: set[str] = set()
         """Models that the engine would not load without their own code, though their config.json names none."""
         self._worker: Worker[None] | None = None
@@ -96,7 +98,7 @@ class LoadFlow:
 
         request = tried or self.request_for(model)
         own_code = model.needs_remote_code or model.id in self._needs_code
-        dialog = LoadDialog(model, request, self._will_end(), own_code=own_code, find_copy=self._copies.find)
+        dialog = LoadDialog(model, request, self._will_end(), fitting=self.fitting, own_code=own_code)
         self._screen.app.push_screen(dialog, answered)
 
     def start(self, model: ModelInfo, request: LoadRequest) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modeldeck.backend.catalog.live_catalog import LiveCatalog
     from modeldeck.backend.gguf_copies import GgufCopies
+    from modeldeck.backend.measurements import Measurements
     from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
     from modeldeck.config.paths import Paths
     from modeldeck.config.remembered import RememberedLoads
@@ -39,6 +40,8 @@ class Services:
     """How models were loaded last."""
     memory: MemoryFeed
     """The devices and the RAM, second by second; the screen starts it."""
+    measurements: Measurements
+    """What loads took on this machine."""
     remembered_list: RememberedList
     """Favourites, recents and the order of the list."""
 
@@ -57,6 +60,7 @@ def build_services(
     from modeldeck.backend.catalog.places import Places
     from modeldeck.backend.embedded import embedded_downloader, embedded_engine, embedded_scanner
     from modeldeck.backend.gguf_copies import GgufCopies
+    from modeldeck.backend.measurements import Measurements
     from modeldeck.backend.pipeline_manager import PipelineManager
     from modeldeck.config.remembered import RememberedLoads
     from modeldeck.config.remembered_list import RememberedList
@@ -91,5 +95,6 @@ def build_services(
         gguf_copies=GgufCopies(paths.gguf_copies),
         remembered=RememberedLoads(paths.remembered_loads),
         memory=MemoryFeed(lambda: manager.model_pids),
+        measurements=Measurements(paths.measurements),
         remembered_list=RememberedList(paths.remembered_list),
     )

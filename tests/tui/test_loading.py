@@ -149,6 +149,8 @@ async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
         await pilot.press("l")
         await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and app.focused is not None)
         await pilot.press("up")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "context")
+        await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "quantization")
         await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "dtype")

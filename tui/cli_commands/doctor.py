@@ -24,7 +24,6 @@ from modeldeck.tui.cli_commands.workspace import Workspace
 from modeldeck.tui.device_words import device_figures, process_size
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import gigabytes, size
-from modeldeck.tui.settings_check import settings_problems
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -67,6 +66,8 @@ def examine(workspace: Workspace, *, as_json: bool, clear_gguf_copies: bool) -> 
 
 def make_report(workspace: Workspace) -> Report:
     """Look at everything; nothing is changed."""
+    from modeldeck.tui.settings_check import settings_problems  # Textual, which no other command needs
+
     requirements = examination.declared_requirements()
     own = examination.own_interpreter(requirements)
     complaints = []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from textual import on, work
@@ -15,13 +14,16 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
 from textual.widget import Widget
-from textual.widgets import Button, Checkbox, Select, Static
+from textual.widgets import Button, Checkbox, Input, Select, Static
 
+from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.format import parameters, size
 from modeldeck.tui.marks import model_type, short_dtype
 from modeldeck.tui.screens.dialog import Dialog
+from modeldeck.tui.widgets.fit_view import FitView
 
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
 _QUANTIZATIONS = (
@@ -34,8 +36,7 @@ _QUANTIZATIONS = (
 Value = TypeVar("Value")
 
 
-def _no_copy(_gguf: Path) -> None:
-    """There is none."""
+_MOST_TOKENS = 10_000_000
 
 
 class Choice(Select[Value], inherit_bindings=False):
@@ -62,8 +63,8 @@ class LoadDialog(Dialog[LoadRequest]):
         request: LoadRequest,
         unloads: str,
         *,
+        fitting: Fitting,
         own_code: bool = False,
-        find_copy: Callable[[Path], Path | None] = _no_copy,
     ) -> None:
         super().__init__()
         self._model = model
@@ -72,8 +73,7 @@ class LoadDialog(Dialog[LoadRequest]):
         """The name of the model that makes room first, or empty."""
         self._own_code = own_code or model.needs_remote_code
         """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
-        self._find_copy = find_copy
-        """Finds the prepared copy of a GGUF file; touches the disk."""
+        self._fitting = fitting
 
     def compose(self) -> ComposeResult:
         """What the model is, what can be chosen for it, and what will happen."""
@@ -91,6 +91,8 @@ class LoadDialog(Dialog[LoadRequest]):
             yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
             yield from _field("Quantization", *self._quantization())
             yield Static(markup=False, classes="dialog-muted", id="stored-note")
+            unit = Static("tokens, for the estimate", classes="field-unit")
+            yield from _field("Context", self._context_field(), unit)
             if self._own_code:
                 yield Checkbox(
                     "Run the code that comes with this model (it can do anything that you can)",
@@ -98,6 +100,7 @@ class LoadDialog(Dialog[LoadRequest]):
                     compact=True,
                     id="remote-code",
                 )
+            yield FitView(self._fitting, self._model, self._unloads)
             plan = f"Unload {clean_name(self._unloads)}, then load." if self._unloads else "Nothing else is loaded."
             yield Static(Content(plan), classes="dialog-muted", id="plan")
             with Horizontal(classes="dialog-buttons"):
@@ -108,21 +111,23 @@ class LoadDialog(Dialog[LoadRequest]):
         """The devices are asked for in a thread: a driver may take its time."""
         self.query_one("#stored-note").display = False
         self._fill_devices()
+        self._judge()
         if self._model.format is ModelFormat.GGUF:
             self._offer_quantization()
 
     @work
     async def _offer_quantization(self) -> None:
         """Only what was made of a GGUF file can be quantized, and that may not be there yet."""
-        copy = await asyncio.to_thread(self._find_copy, Path(self._model.path))
+        prepared = await asyncio.to_thread(self._fitting.look_for_copy, self._model)
         with suppress(NoMatches):  # the dialog was closed meanwhile
-            self._show_copy(copy)
+            self._show_copy(prepared)
+            self._judge()
 
-    def _show_copy(self, copy: Path | None) -> None:
+    def _show_copy(self, prepared: bool) -> None:
         field: Select[Quantization] = self.query_one("#quantization", Select)
-        field.display = copy is not None
-        self.query_one("#stored").display = copy is None
-        if copy is None:
+        field.display = prepared
+        self.query_one("#stored").display = not prepared
+        if not prepared:
             field.value = Quantization.NONE
             if self._request.prepared_copy_limit_bytes > 0:
                 note = self.query_one("#stored-note", Static)
@@ -151,24 +156,43 @@ class LoadDialog(Dialog[LoadRequest]):
             return (Static(Content(f"stored as {kind}, which is kept"), classes="field-value", id="stored"),)
         return (choice,)
 
+    @on(Select.Changed)
+    @on(Input.Changed)
+    @on(Checkbox.Changed)
+    def _judge(self) -> None:
+        """What the fields say now, against what is free now."""
+        self.query_one(FitView).show_load(self._asked(), self._context_tokens())
+
+    def _context_field(self) -> Input:
+        tokens = min(DEFAULT_CONTEXT, self._model.context_length or DEFAULT_CONTEXT)
+        return Input(str(tokens), type="integer", max_length=8, compact=True, id="context", select_on_focus=True)
+
+    def _context_tokens(self) -> int:
+        """What stands in the field, within the model's own limit; a field that is empty counts as the default."""
+        text = self.query_one("#context", Input).value
+        tokens = int(text) if text.isdecimal() and int(text) > 0 else DEFAULT_CONTEXT
+        return min(tokens, self._model.context_length or _MOST_TOKENS)
+
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.dismiss(None)
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
+        self.dismiss(self._asked())
+
+    def _asked(self) -> LoadRequest:
+        """The load that the fields describe."""
         quantization = [str(field.value) for field in self.query("#quantization").results(Select)]
         remote_code = self.query("#remote-code").results(Checkbox)
-        self.dismiss(
-            LoadRequest(
-                model_id=self._model.id,
-                path=self._model.path,
-                device=str(self.query_one("#device", Select).value),
-                dtype=str(self.query_one("#dtype", Select).value),
-                quantization=Quantization(quantization[0]) if quantization else Quantization.NONE,
-                trust_remote_code=any(field.value for field in remote_code),
-                prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
-            )
+        return LoadRequest(
+            model_id=self._model.id,
+            path=self._model.path,
+            device=str(self.query_one("#device", Select).value),
+            dtype=str(self.query_one("#dtype", Select).value),
+            quantization=Quantization(quantization[0]) if quantization else Quantization.NONE,
+            trust_remote_code=any(field.value for field in remote_code),
+            prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.worker import Worker, WorkerState
 
@@ -17,7 +18,6 @@ from modeldeck.config.settings import model_folders
 from modeldeck.tui.delete_flow import DeleteFlow, DiskDeleter
 from modeldeck.tui.download_flow import DownloadFlow
 from modeldeck.tui.engine_view import EngineView
-from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.load_flow import LoadFlow
 from modeldeck.tui.messages import EngineChanged, LoadProgressed, PanesMounted
 from modeldeck.tui.screens.panes import PanesScreen
@@ -28,6 +28,7 @@ from modeldeck.tui.widgets.pane_bar import PaneBar
 if TYPE_CHECKING:
     from modeldeck.backend.errors import BackendError
     from modeldeck.backend.estimate.figures import Estimate
+    from modeldeck.backend.measurements import Measurement
     from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
@@ -57,7 +58,7 @@ class MainScreen(PanesScreen):
         self._spare_error: BackendError | None = None
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
-        self.fitting = Fitting(services.memory, self.loads.request_for)
+        self.fitting = self.loads.fitting
         deleter = DiskDeleter(model_folders(services.settings, services.paths), services.paths.hub_cache, self._held)
         self.deletions = DeleteFlow(self, services, deleter, self._forget, lambda: self.browser.search())
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
@@ -65,6 +66,7 @@ class MainScreen(PanesScreen):
     def on_mount(self) -> None:
         """The other panes follow once the first frame is out."""
         self.services.manager.on_change = self._tell_change
+        self.services.manager.on_measured = self._keep_measurement
         self.watch(self.browser, "counts", self._show_counts, init=False)
         self.call_after_refresh(self._after_first_frame)
         # A key that opens a dialog at once keeps this screen from being refreshed, and nothing may wait for that.
@@ -80,6 +82,7 @@ class MainScreen(PanesScreen):
         self._engine_changed()
         self.browser.model_list.judge_with(self.fitting.verdict)
         self.fitting.follow(self._refit)
+        self.fitting.start()
         for problem in self.services.problems:
             self.services.log.append(str(problem))
             self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
@@ -88,6 +91,15 @@ class MainScreen(PanesScreen):
     def estimate(self, model: ModelInfo) -> Estimate | None:
         """What this model would need, loaded as enter would load it; None while that is not known."""
         return self.fitting.estimate(model)
+
+    @work(group="measurements", exit_on_error=False)
+    async def _keep_measurement(self, measurement: Measurement) -> None:
+        """What a load took is preferred to what was reckoned, from the next look on."""
+        try:
+            await asyncio.to_thread(self.services.measurements.keep, measurement)
+        except OSError as error:
+            self.services.log.append(f"What the load took is not remembered: {clean_name(str(error))}")
+        self.fitting.outdate()
 
     def _refit(self) -> None:
         """The memory is not what it was."""

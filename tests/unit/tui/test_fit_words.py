@@ -1,0 +1,81 @@
+"""What the load dialog says about an estimate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from modeldeck.backend.estimate.figures import DeviceNeed, Estimate, Suggestion, Verdict
+from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading
+from modeldeck.backend.models import LoadRequest, Quantization
+from modeldeck.tui.fit_words import fit_lines
+from modeldeck.tui.fitting import Fit
+
+GB = 10**9
+REQUEST = LoadRequest(model_id="org/model", path="/models/model")
+GPU = DeviceNeed(
+    device="cuda:0",
+    weights_bytes=15_300_000_000,
+    cache_bytes=1_100_000_000,
+    working_bytes=500_000_000,
+    engine_bytes=1 * GB,
+    free_bytes=61_600_000_000,
+    total_bytes=80 * GB,
+)
+FITS = Estimate(verdict=Verdict.FITS, context_tokens=8192, devices=(GPU,))
+RAM = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=64 * GB)
+
+
+def said(told: Estimate, suggestion: Suggestion | None = None, unloads: str = "", **memory: Any) -> str:
+    reading = MemoryReading(**{"devices": (), "ram": RAM, **memory})
+    fit = Fit(told, suggestion or Suggestion(), reading)
+    return "\n".join(line.plain for line in fit_lines(fit, REQUEST, unloads))
+
+
+def test_the_sum_and_what_it_is_held_against() -> None:
+    assert said(FITS).splitlines() == [
+        "✓ fits on cuda:0  for 8,192 tokens",
+        "Needs 17.9 GB (estimate) = weights 15.3 + cache 1.1 + working 0.5 + engine 1.0",
+        "Free  61.6 of 80.0 GB on cuda:0",
+    ]
+
+
+def test_what_unloading_gives_back_is_counted_and_named() -> None:
+    told = replace(FITS, devices=(replace(GPU, credit_bytes=14_200_000_000),))
+    assert "61.6 of 80.0 GB on cuda:0 + 14.2 from unloading Llama-3-8B" in said(told, unloads="Llama-3-8B")
+
+
+def test_a_measured_figure_is_said_to_be_one() -> None:
+    assert "Needs 17.2 GB, measured here" in said(replace(FITS, measured_bytes=17_200_000_000))
+
+
+def test_what_is_short_and_what_would_fit() -> None:
+    full = replace(FITS, verdict=Verdict.DOES_NOT_FIT, devices=(replace(GPU, free_bytes=10 * GB),))
+    other = Suggestion(longest_context=2048, dtype="auto", quantization=Quantization.NF4)
+    lines = said(full, other)
+    assert "✗ does not fit on cuda:0" in lines
+    assert "7.9 GB short" in lines
+    assert "Would fit: 2,048 tokens with these options; 4bit for 8,192 tokens" in lines
+    assert "Nothing that can be chosen here would fit." in said(full)
+
+
+def test_who_else_holds_the_device_is_named_and_ours_is_not() -> None:
+    processes = (
+        DeviceProcess(pid=4312, user="uid 1004", name="python", used_bytes=17_900_000_000),
+        DeviceProcess(pid=1, user="\x1bme", name="x", used_bytes=None),
+        DeviceProcess(pid=77, user="ann", name="python", used_bytes=GB),
+        DeviceProcess(pid=78, user="ann", name="engine", used_bytes=GB, ours=True),
+    )
+    gpu = DeviceMemory(name="cuda:0", label="H100", used_bytes=GB, total_bytes=80 * GB, processes=processes)
+    lines = said(FITS, devices=(gpu, replace(gpu, name="cuda:1")))
+    assert "Held by others on cuda:0: pid 4312 (uid 1004) 17.9 GB, pid 1 (␛me) ?, 1 more" in lines
+    assert "cuda:1" not in lines
+
+
+def test_the_unknown_says_why() -> None:
+    told = Estimate(verdict=Verdict.UNKNOWN, context_tokens=8192, grounds=("The files do not tell.",))
+    assert said(told).splitlines() == [
+        "? It is not known whether this fits  for 8,192 tokens",
+        "The files do not tell.",
+    ]

@@ -1,0 +1,108 @@
+"""An estimate in the words of the load dialog: what is needed, what is free, whether it fits, what would."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from modeldeck.backend.estimate.figures import DeviceNeed, Estimate, Suggestion, Verdict
+from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+from modeldeck.backend.models import LoadRequest, Quantization
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.fitting import Fit
+from modeldeck.tui.format import gigabytes, whole
+from modeldeck.tui.marks import fit_mark
+
+_STYLES = {
+    Verdict.FITS: "bold $text-success",
+    Verdict.TIGHT: "bold $text-warning",
+    Verdict.OFFLOADS: "bold $text-warning",
+    Verdict.DOES_NOT_FIT: "bold $text-error",
+    Verdict.UNKNOWN: "bold $text-muted",
+}
+_NAMED = 2
+"""How many of the processes that hold a device's memory are named."""
+
+
+def fit_lines(fit: Fit, request: LoadRequest, unloads: str) -> list[Content]:
+    """Some lines, the verdict first; ``unloads`` is the name of the model that makes room, cleaned, or empty."""
+    told = fit.estimate
+    lines = [_verdict_line(told)]
+    if told.devices:
+        lines.append(_needs_line(told))
+        lines += [_free_line(device, unloads) for device in told.devices]
+        lines += _held_lines(told, fit.memory)
+    elif told.grounds:
+        lines.append(Content(told.grounds[0]))
+    if would := _would_fit(fit, request):
+        lines.append(Content(would))
+    return lines
+
+
+def _verdict_line(told: Estimate) -> Content:
+    mark = fit_mark(told.verdict, ascii_only=False)
+    where = " and ".join(device.device for device in told.devices)
+    on = f" on {where}" if where and told.verdict is not Verdict.UNKNOWN else ""
+    word = "It is not known whether this fits" if told.verdict is Verdict.UNKNOWN else f"{told.verdict}{on}"
+    return Content.assemble((f"{mark} {word}", _STYLES[told.verdict]), f"  for {whole(told.context_tokens)} tokens")
+
+
+def _needs_line(told: Estimate) -> Content:
+    if told.measured_bytes is not None:
+        return Content(f"Needs {gigabytes(told.measured_bytes)} GB, measured here")
+    parts = (
+        ("weights", sum(device.weights_bytes for device in told.devices)),
+        ("cache", sum(device.cache_bytes for device in told.devices)),
+        ("working", sum(device.working_bytes for device in told.devices)),
+        ("engine", sum(device.engine_bytes for device in told.devices)),
+    )
+    told_parts = " + ".join(f"{name} {gigabytes(size)}" for name, size in parts)
+    return Content(f"Needs {gigabytes(told.needed_bytes)} GB (estimate) = {told_parts}")
+
+
+def _free_line(device: DeviceNeed, unloads: str) -> Content:
+    freed = f" + {gigabytes(device.credit_bytes)} from unloading {unloads}" if device.credit_bytes and unloads else ""
+    short = f", {gigabytes(-device.left_bytes)} GB short" if device.left_bytes < 0 else ""
+    total = f" of {gigabytes(device.total_bytes)}" if device.total_bytes else ""
+    return Content(f"Free  {gigabytes(device.free_bytes)}{total} GB on {device.device}{freed}{short}")
+
+
+def _held_lines(told: Estimate, memory: MemoryReading) -> list[Content]:
+    """Who else holds memory of the devices that would be used."""
+    names = {device.device for device in told.devices}
+    lines = []
+    for device in memory.devices:
+        held = _held(device) if device.name in names else ""
+        if held:
+            lines.append(Content(f"Held by others on {device.name}: {held}"))
+    return lines
+
+
+def _held(device: DeviceMemory) -> str:
+    others = [process for process in device.processes if not process.ours]
+    named = [
+        f"pid {process.pid} ({clean_name(process.user, 20)}) "
+        + ("?" if process.used_bytes is None else f"{gigabytes(process.used_bytes)} GB")
+        for process in others[:_NAMED]
+    ]
+    more = [f"{len(others) - _NAMED} more"] if len(others) > _NAMED else []
+    return ", ".join([*named, *more])
+
+
+def _would_fit(fit: Fit, request: LoadRequest) -> str:
+    """What to change, where this does not fit well; empty where it does, or where nothing would."""
+    told, other = fit.estimate, fit.suggestion
+    if told.verdict in {Verdict.FITS, Verdict.UNKNOWN}:
+        return ""
+    ways = []
+    if other.longest_context is not None and other.longest_context < told.context_tokens:
+        ways.append(f"{whole(other.longest_context)} tokens with these options")
+    if other.dtype is not None and other.quantization is not None and _differs(other, request):
+        how = str(other.dtype) if other.quantization is Quantization.NONE else str(other.quantization)
+        ways.append(f"{how} for {whole(told.context_tokens)} tokens")
+    if not ways:
+        return "" if told.verdict is Verdict.TIGHT else "Nothing that can be chosen here would fit."
+    return f"Would fit: {'; '.join(ways)}"
+
+
+def _differs(other: Suggestion, request: LoadRequest) -> bool:
+    return (other.dtype, other.quantization) != (request.dtype, request.quantization)

@@ -1,0 +1,48 @@
+"""Whether a load would fit, in the dialog that asks for it; always for what the dialog shows and what is free now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.content import Content
+from textual.widgets import Static
+
+from modeldeck.backend.models import LoadRequest, ModelInfo
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.fit_words import fit_lines
+from modeldeck.tui.fitting import Fitting
+
+
+class FitView(Static):
+    """Some lines about one load; they follow the memory while they are shown."""
+
+    def __init__(self, fitting: Fitting, model: ModelInfo, unloads: str) -> None:
+        super().__init__("Reading the memory of this machine ...", markup=False, id="fit")
+        self._fitting = fitting
+        self._model = model
+        self._unloads = clean_name(unloads)
+        self._load: tuple[LoadRequest, int] | None = None
+        self._shown: Content | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def on_mount(self) -> None:
+        """Follow the memory."""
+        self._unsubscribe = self._fitting.follow(self.refresh_fit)
+
+    def on_unmount(self) -> None:
+        """Stop following."""
+        self._unsubscribe()
+
+    def show_load(self, request: LoadRequest, context_tokens: int) -> None:
+        """Judge this load from now on."""
+        self._load = (request, context_tokens)
+        self.refresh_fit()
+
+    def refresh_fit(self) -> None:
+        """Judge it anew; drawn only where a figure as it is shown has changed."""
+        if self._load is None or (fit := self._fitting.fit(self._model, *self._load)) is None:
+            return
+        said = Content("\n").join(fit_lines(fit, self._load[0], self._unloads))
+        if said != self._shown:
+            self._shown = said
+            self.update(said)
