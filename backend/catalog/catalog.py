@@ -23,7 +23,10 @@ __all__ = ["Catalog", "ModelNotFound", "read_model"]
 
 
 class Catalog:
-    """The models in the user's folders, in the Hugging Face cache, and the starter. Blocking, and it may hang on what it meets: ``LiveCatalog`` has a child do it."""
+    """The models in the user's folders, in the Hugging Face cache, and the starter.
+
+    Blocking, and a disk that hangs holds it up for ever: ``LiveCatalog`` has a child do it.
+    """
 
     def __init__(
         self, folders: Sequence[Path], hub_cache: Path, starter: bool = True, reader: Reader | None = None
@@ -106,7 +109,6 @@ class Catalog:
         except OSError as error:
             return f"{shown} (cannot be read: {reason(error)})"
         return shown if any(counts(entry.name) for entry in entries) else f"{shown} (empty)"
-
 
 
 def read_model(path: Path, source: ModelSource) -> ModelInfo:

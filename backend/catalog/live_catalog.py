@@ -194,15 +194,12 @@ class LiveCatalog:
                     yield CatalogSettled(problem=f"The search for models fails again and again. {why}")
 
     def _merged(self, models: Iterable[ModelInfo]) -> CatalogChanged:
-        added, changed = [], []
-        for model in models:
-            before = self._models.get(model.id)
-            if before is None:
-                added.append(model)
-            elif before != model:
-                changed.append(model)
-            self._models[model.id] = model
-        return CatalogChanged(tuple(added), tuple(changed))
+        """Of a model that was told twice the newer row counts."""
+        newest = {model.id: model for model in models}
+        added = tuple(model for model in newest.values() if model.id not in self._models)
+        changed = tuple(model for model in newest.values() if self._models.get(model.id, model) != model)
+        self._models |= newest
+        return CatalogChanged(added, changed)
 
     def _removed(self, scan: ScanFinished) -> tuple[str, ...]:
         there = self._told if scan.complete else self._models.keys() - set(scan.gone)

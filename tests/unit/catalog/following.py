@@ -47,6 +47,8 @@ class Follower:
         if isinstance(event, CatalogSettled):
             self.settled.append(event)
         else:
+            told = [model.id for model in (*event.added, *event.changed)]
+            assert len(told) == len(set(told)), "a model was told twice in one event"
             self.rows |= {model.id: model for model in (*event.added, *event.changed)}
             self.added += [model.name for model in event.added]
             self.changed += [model.name for model in event.changed]
