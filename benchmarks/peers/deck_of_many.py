@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from modeldeck.backend.catalog.live_catalog import CatalogChanged, CatalogEvent, CatalogSettled
 from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource
 from modeldeck.config.paths import Paths
 from modeldeck.tui.app import ModeldeckApp
@@ -42,22 +43,27 @@ def _models(rows: int) -> list[ModelInfo]:
     ]
 
 
-class _ManyModels:
-    """A catalog that has them at once."""
+class ManyModels:
+    """A catalog that has them at once, and in which nothing ever changes."""
 
     def __init__(self, rows: int) -> None:
         self._found = _models(rows)
 
-    def scan(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[ModelInfo]:
-        yield from self._found
+    async def follow(self) -> AsyncGenerator[CatalogEvent, None]:
+        """All of them, and that this is all."""
+        yield CatalogChanged(added=tuple(self._found))
+        yield CatalogSettled()
 
-    def looked_in(self) -> tuple[str, ...]:
-        return ()
+    async def rescan(self) -> None:
+        """There is nothing to look at."""
+
+    async def close(self) -> None:
+        """There is nothing to end."""
 
 
 async def _run(rows: int) -> None:
     services = build_services(Paths.from_environment(), start_engine=scripted_starter("ready\nserve"))
-    catalog = _ManyModels(rows)
+    catalog = ManyModels(rows)
     await ModeldeckApp(replace(services, catalog=catalog)).run_async()  # type: ignore[arg-type]  # what the deck uses of it
 
 

@@ -33,6 +33,11 @@ class Judging:
         self._verdicts.outdate()
         self.soon()
 
+    def begin(self) -> None:
+        """Rows have come on the screen: judge as many as there is time for before they are drawn, the others later."""
+        self._verdicts.work(self._models.in_view, _SLICE_SECONDS)
+        self.soon()
+
     def soon(self) -> None:
         """Begin, unless it is under way."""
         if not self._under_way and self._models.is_mounted:
@@ -42,16 +47,16 @@ class Judging:
     def _work(self) -> None:
         shelf = self._models.shelf
         decides = shelf.words.by_verdict or shelf.order.column is SortColumn.FIT
-        in_view = self._verdicts.work(self._models.in_view, _SLICE_SECONDS)
-        changed, finished = in_view.changed, in_view.finished
-        if finished and not changed and decides:
-            rest = self._verdicts.work(shelf.rows(), _SLICE_SECONDS)
-            changed, finished = rest.changed, rest.finished
-        elif changed:
-            finished = False  # there may be more
-        if changed:
-            shelf.judged(changed)
+        turn = self._verdicts.work(self._models.in_view, _SLICE_SECONDS)
+        if turn.changed:
             self._models.refresh()
+        changed, finished = turn.changed, turn.finished
+        if decides and finished and not changed:
+            turn = self._verdicts.work(shelf.rows(), _SLICE_SECONDS)
+            changed, finished = turn.changed, turn.finished
+        elif decides:
+            finished = False
+        shelf.judged(changed)
         self._unseen = decides and (self._unseen or bool(changed))
         if self._unseen and (finished or monotonic() - self._followed >= _FOLLOW_SECONDS):
             self._unseen, self._followed = False, monotonic()

@@ -28,12 +28,14 @@ from modeldeck.tui.widgets.model_row import fit_cell, model_line, title_line
 Placing = Callable[[Sequence[ShelfRow], Sequence[ShelfRow], Place, int], Place]
 """How the place is found when the rows change; see ``list_place``."""
 
-_FIT_CLASSES = {
-    Verdict.FITS: "model-list--fits",
-    Verdict.TIGHT: "model-list--tight",
-    Verdict.OFFLOADS: "model-list--tight",
-    Verdict.DOES_NOT_FIT: "model-list--too-large",
+_FITS = {
+    Verdict.FITS: "fits",
+    Verdict.TIGHT: "tight",
+    Verdict.OFFLOADS: "tight",
+    Verdict.DOES_NOT_FIT: "too-large",
 }
+_PARTLY = frozenset(_FITS.values())
+"""These change the colour of a sign and leave the background of its row."""
 
 
 class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -45,7 +47,9 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         "model-list--cursor-blurred",
         "model-list--active",
         "model-list--broken",
-        *_FIT_CLASSES.values(),
+        "model-list--fits",
+        "model-list--tight",
+        "model-list--too-large",
     }
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -86,6 +90,8 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         self.touched = False
         """Whether somebody has moved in the list; as long as nobody has, who fills it may keep it at its top."""
         self._showing = False
+        self._looks: dict[str, Style] = {}
+        """Styles by their class, worked out once for a theme: each costs as much as drawing a row."""
 
     @property
     def highlighted(self) -> ModelInfo | None:
@@ -168,6 +174,11 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
             if event.chain == 2:
                 self.post_message(self.Chosen(self._rows[row].model))
 
+    def notify_style_update(self) -> None:
+        """Another theme, or the focus has come or gone."""
+        super().notify_style_update()
+        self._looks.clear()
+
     def on_resize(self) -> None:
         """The columns follow the width."""
         self._resize()
@@ -178,23 +189,23 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.scrollable_content_region.width
         if y == 0:
             titles = title_line(width, self.order, ascii_only=self._ascii)
-            return Strip([Segment(titles, self.get_component_rich_style("model-list--header"))], cell_len(titles))
+            return Strip([Segment(titles, self._look("header"))], width)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._look(""))
         row = self._rows[index]
         line = model_line(row, self._mark(row.model), width, ascii_only=self._ascii)
         style = self._style(row.model)
         if index == self.cursor:
-            style += self.get_component_rich_style(f"model-list--cursor{'' if self.has_focus else '-blurred'}")
-        elif row.verdict in _FIT_CLASSES and row.model.loadable:
-            return self._with_fit(line, style, _FIT_CLASSES[row.verdict], width)
+            style += self._look("cursor" if self.has_focus else "cursor-blurred")
+        elif row.verdict in _FITS and row.model.loadable:
+            return self._with_fit(line, style, _FITS[row.verdict], width)
         return Strip([Segment(line, style)], width)
 
-    def _with_fit(self, line: str, style: Style, fit_class: str, width: int) -> Strip:
+    def _with_fit(self, line: str, style: Style, fit: str, width: int) -> Strip:
         """The sign of the Fit column in its colour."""
         place = _index_of_cell(line, fit_cell(width))
-        sign = style + self.get_component_rich_style(fit_class, partial=True)
+        sign = style + self._look(fit)
         parts = ((line[:place], style), (line[place], sign), (line[place + 1 :], style))
         return Strip([Segment(text, look) for text, look in parts], width)
 
@@ -205,9 +216,15 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _style(self, model: ModelInfo) -> Style:
         if model.problems:
-            return self.get_component_rich_style("model-list--broken")
-        loaded = model.id == self.active_id and self.active_status is ModelStatus.LOADED
-        return self.get_component_rich_style("model-list--active") if loaded else self.rich_style
+            return self._look("broken")
+        return self._look("active" if model.id == self.active_id and self.active_status is ModelStatus.LOADED else "")
+
+    def _look(self, name: str) -> Style:
+        if (style := self._looks.get(name)) is None:
+            part = name in _PARTLY
+            style = self.get_component_rich_style(f"model-list--{name}", partial=part) if name else self.rich_style
+            self._looks[name] = style
+        return style
 
     def _resize(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from modeldeck.backend.models import ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
@@ -33,13 +32,6 @@ class ShelfList(ModelList):
         ),
     ]
 
-    class Changed(Message):
-        """Other rows are shown, or in another order."""
-
-        def can_replace(self, message: Message) -> bool:
-            """Only the newest matters."""
-            return isinstance(message, ShelfList.Changed)
-
     def __init__(self, memory: RememberedList, *, ascii_only: bool = False, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(ascii_only=ascii_only, id=id)
         self._memory = memory
@@ -47,7 +39,11 @@ class ShelfList(ModelList):
         order = Order(SortColumn.named(kept.sort), kept.reverse)
         self.shelf = ModelShelf(kept.favourites, kept.recents, order)
         self.set_reactive(ModelList.order, order)
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever other rows are shown, or in another order."""
         self._judging: Judging | None = None
+        self._wanted: str | None = None
+        """What to filter by once the last key was drawn."""
 
     def put(self, models: Iterable[ModelInfo]) -> None:
         """Take in models that are new or have changed."""
@@ -61,8 +57,15 @@ class ShelfList(ModelList):
 
     def filter(self, text: str) -> None:
         """Show only models that have what the text asks for."""
+        self._wanted = None
         self.shelf.filter(text)
         self._place(chosen_place)
+
+    def filter_soon(self, text: str) -> None:
+        """The same as soon as the key that was pressed is on the screen; of several texts only the last counts."""
+        if self._wanted is None:
+            self.call_after_refresh(self._filter_wanted)
+        self._wanted = text
 
     def follow(self) -> None:
         """Show what the shelf has now."""
@@ -116,11 +119,15 @@ class ShelfList(ModelList):
             "The order of the list", lambda: self._memory.set_order(order.column.value, reverse=order.reverse)
         )
 
+    def _filter_wanted(self) -> None:
+        if self._wanted is not None:
+            self.filter(self._wanted)
+
     def _place(self, placing: Placing) -> None:
         self.show(self.shelf.visible(), placing)
-        self.post_message(self.Changed())
+        self.changed()
         if self._judging is not None:
-            self._judging.soon()
+            self._judging.begin()
 
     def _remember(self, what: str, write: Callable[[], None]) -> None:
         async def written() -> None:
