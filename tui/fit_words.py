@@ -19,12 +19,14 @@ _STYLES = {
     Verdict.DOES_NOT_FIT: "bold $text-error",
     Verdict.UNKNOWN: "bold $text-muted",
 }
+_WORTH_SAYING = 50_000_000
+"""Bytes; what shows as 0.0 GB says nothing."""
 _NAMED = 2
 """How many of the processes that hold a device's memory are named."""
 
 
-def fit_lines(fit: Fit, request: LoadRequest, unloads: str) -> list[Content]:
-    """Some lines, the verdict first; ``unloads`` is the name of the model that makes room, cleaned, or empty."""
+def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
+    """Some lines, the verdict first; ``unloads``: another model makes room."""
     told = fit.estimate
     lines = [_verdict_line(told)]
     if told.devices:
@@ -40,8 +42,8 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: str) -> list[Content]:
 
 def _verdict_line(told: Estimate) -> Content:
     mark = fit_mark(told.verdict, ascii_only=False)
-    where = " and ".join(device.device for device in told.devices)
-    on = f" on {where}" if where and told.verdict is not Verdict.UNKNOWN else ""
+    where = " and ".join(_place(device.device) for device in told.devices)
+    on = f" {where}" if where and told.verdict is not Verdict.UNKNOWN else ""
     word = "It is not known whether this fits" if told.verdict is Verdict.UNKNOWN else f"{told.verdict}{on}"
     return Content.assemble((f"{mark} {word}", _STYLES[told.verdict]), f"  for {whole(told.context_tokens)} tokens")
 
@@ -55,15 +57,19 @@ def _needs_line(told: Estimate) -> Content:
         ("working", sum(device.working_bytes for device in told.devices)),
         ("engine", sum(device.engine_bytes for device in told.devices)),
     )
-    told_parts = " + ".join(f"{name} {gigabytes(size)}" for name, size in parts)
-    return Content(f"Needs {gigabytes(told.needed_bytes)} GB (estimate) = {told_parts}")
+    told_parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts if size >= _WORTH_SAYING)
+    return Content(f"Needs about {gigabytes(told.needed_bytes)} GB: {told_parts}")
 
 
-def _free_line(device: DeviceNeed, unloads: str) -> Content:
-    freed = f" + {gigabytes(device.credit_bytes)} from unloading {unloads}" if device.credit_bytes and unloads else ""
+def _free_line(device: DeviceNeed, unloads: bool) -> Content:
+    freed = f" + {gigabytes(device.credit_bytes)} from unloading" if device.credit_bytes and unloads else ""
     short = f", {gigabytes(-device.left_bytes)} GB short" if device.left_bytes < 0 else ""
     total = f" of {gigabytes(device.total_bytes)}" if device.total_bytes else ""
-    return Content(f"Free  {gigabytes(device.free_bytes)}{total} GB on {device.device}{freed}{short}")
+    return Content(f"Free  {gigabytes(device.free_bytes)}{total} GB {_place(device.device)}{freed}{short}")
+
+
+def _place(device: str) -> str:
+    return "in RAM" if device == "ram" else f"on {device}"
 
 
 def _held_lines(told: Estimate, memory: MemoryReading) -> list[Content]:

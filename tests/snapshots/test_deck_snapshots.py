@@ -82,7 +82,7 @@ def test_load_dialog(snap_compare: SnapCompare, monkeypatch: pytest.MonkeyPatch)
         await ready(pilot)
         await pilot.press("l")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
-        await still(pilot, "Nothing else is loaded.")
+        await still(pilot, "Needs about")
 
     assert snap_compare(deck(), terminal_size=NARROW, run_before=ask)
 

@@ -83,7 +83,8 @@ class LoadDialog(Dialog[LoadRequest]):
         )
         with Vertical(classes="dialog", id="load-dialog"):
             yield Static(Content(f"Load {clean_name(model.name)}"), classes="dialog-title")
-            yield Static(Content(f"{clean_name(model.path)}\n{facts}"), classes="dialog-muted", id="facts")
+            yield Static(Content(clean_name(model.path, 1000)), classes="dialog-muted", id="path")
+            yield Static(Content(facts), classes="dialog-muted", id="facts")
             devices = dict.fromkeys(["auto", request.device])
             yield from _field("Device", _select("device", [(name, name) for name in devices], request.device))
             stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
@@ -100,9 +101,10 @@ class LoadDialog(Dialog[LoadRequest]):
                     compact=True,
                     id="remote-code",
                 )
-            yield FitView(self._fitting, self._model, self._unloads)
-            plan = f"Unload {clean_name(self._unloads)}, then load." if self._unloads else "Nothing else is loaded."
-            yield Static(Content(plan), classes="dialog-muted", id="plan")
+            classes = "-then-plan" if self._unloads else None
+            yield FitView(self._fitting, self._model, bool(self._unloads), classes=classes)
+            if self._unloads:
+                yield Static(Content(f"Unloads {clean_name(self._unloads)} first."), classes="dialog-muted", id="plan")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)

@@ -8,7 +8,6 @@ from textual.content import Content
 from textual.widgets import Static
 
 from modeldeck.backend.models import LoadRequest, ModelInfo
-from modeldeck.backend.text import clean_name
 from modeldeck.tui.fit_words import fit_lines
 from modeldeck.tui.fitting import Fitting
 
@@ -16,11 +15,11 @@ from modeldeck.tui.fitting import Fitting
 class FitView(Static):
     """Some lines about one load; they follow the memory while they are shown."""
 
-    def __init__(self, fitting: Fitting, model: ModelInfo, unloads: str) -> None:
-        super().__init__("Reading the memory of this machine ...", markup=False, id="fit")
+    def __init__(self, fitting: Fitting, model: ModelInfo, unloads: bool, classes: str | None = None) -> None:
+        super().__init__("Reading the memory of this machine ...", markup=False, id="fit", classes=classes)
         self._fitting = fitting
         self._model = model
-        self._unloads = clean_name(unloads)
+        self._unloads = unloads
         self._load: tuple[LoadRequest, int] | None = None
         self._shown: Content | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
