@@ -225,6 +225,7 @@ class LoadFlow:
             await asyncio.to_thread(self._list.add_recent, model.id)
         except (OSError, UnicodeEncodeError) as error:
             self._log.append(f"How {clean_name(model.name)} was loaded is not remembered: {clean_name(str(error))}")
+        self.fitting.outdate()  # enter would load it otherwise now
 
     def _is_typing(self) -> bool:
         """Whether the keys go into a text, or to another dialog."""

@@ -44,6 +44,9 @@ async def ready(pilot: Pilot[Any], rows: int = 4) -> None:
     await opened(pilot, rows)
     pilot.app.query_one(TextArea).cursor_blink = False
     await wait_until(pilot, lambda: "18.4" in screen_text(pilot.app))
+    if rows:
+        await wait_until(pilot, lambda: "✓" in screen_text(pilot.app))
+        await pilot.pause()
 
 
 async def still(pilot: Pilot[Any], mark: str) -> None:

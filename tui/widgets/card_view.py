@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
@@ -14,8 +15,9 @@ from textual.widget import Widget
 
 from modeldeck.backend.models import ModelInfo
 from modeldeck.tui.markdown_blocks import BlockSplitter
-from modeldeck.tui.markdown_rows import MarkdownRenderer
-from modeldeck.tui.theme_look import theme_look
+
+if TYPE_CHECKING:
+    from modeldeck.tui.markdown_rows import MarkdownRenderer
 
 ReadCard = Callable[[ModelInfo], str | None]
 """The text of a model's card, cleaned, without its head; None where there is none. Blocking."""
@@ -98,6 +100,9 @@ class CardView(Widget):
 
     @work(group="card.draw", exclusive=True)
     async def _draw(self, blocks: Sequence[str]) -> None:
+        from modeldeck.tui.markdown_rows import MarkdownRenderer  # by now they are there: see _blocks_of
+        from modeldeck.tui.theme_look import theme_look
+
         width = self._width = self.size.width
         renderer = MarkdownRenderer(width, theme_look(self), image_addresses=False)
         rows, left = [Strip([Segment("Model card", Style(bold=True))]), Strip([])], list(reversed(blocks))
@@ -114,9 +119,12 @@ class CardView(Widget):
 
 
 def _blocks_of(read: ReadCard, model: ModelInfo) -> list[str]:
+    """Runs in a thread, and imports there what draws Markdown, which takes longer than the loop may be held up."""
     text = read(model)
     if not text:
         return []
+    import modeldeck.tui.theme_look  # noqa: F401
+
     splitter = BlockSplitter()
     return [block for block in (*splitter.feed(text), *splitter.finish()) if block.strip()]
 
