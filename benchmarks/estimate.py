@@ -7,6 +7,7 @@ before the load, mapped weights included, as the kernel tells it.
 
 from __future__ import annotations
 
+import queue
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from modeldeck.backend.estimate.estimating import count_parts, estimate
 from modeldeck.backend.memory import MemoryMonitor
 from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest, ModelInfo, ModelSource, Quantization
 from modeldeck.backend.protocol import LoadFailed
-from tests.real.engine import Engine
+from tests.real.engine import PATIENCE, Engine
 
 TOKENS = 200
 PROMPT = "The quick brown fox jumps over the lazy dog. " * 2
@@ -110,7 +111,10 @@ def measure(name: str, info: ModelInfo, way: tuple[str, str], root: Path) -> Row
         finished = ours.load(info.path, **options)
         if isinstance(finished, LoadFailed):
             return Row(name, said, refused=_short(finished.detail or finished.message))
-        reply = ours.reply(PROMPT, max_new_tokens=TOKENS)
+        try:
+            reply = ours.reply(PROMPT, max_new_tokens=TOKENS)
+        except queue.Empty:
+            return Row(name, said, refused=f"no reply within {PATIENCE:.0f} s on this machine")
         if reply.stats is None:
             return Row(name, said, refused=_short(reply.failure))
         peak = _resident(ours, "VmHWM") - before
