@@ -67,17 +67,15 @@ def _weights(model: ModelInfo) -> Iterable[tuple[str, str | None]]:
     kind = model.format.value if model.format is not None else "no weights found"
     if model.format is ModelFormat.PICKLE:
         kind = "pickle: it could run code while it loads"
-    active = f", {fmt.parameters(model.active_parameters)} of them active" if model.active_parameters else ""
+    counted = None
+    if model.parameters:
+        active = f", {fmt.parameters(model.active_parameters)} of them active" if model.active_parameters else ""
+        counted = f"{fmt.parameters(model.parameters)} ({fmt.whole(model.parameters)}){active}"
     return (
         ("Format", kind),
-        (
-            "Parameters",
-            f"{fmt.parameters(model.parameters)} ({fmt.whole(model.parameters)}){active}"
-            if model.parameters
-            else "unknown",
-        ),
-        ("Stored as", model.dtype or "unknown"),
-        ("Quantization", _quantization(model)),
+        ("Parameters", counted),
+        ("Stored as", model.dtype),
+        ("Quantization", _quantization(model) if model.format is not None else None),
         ("Size", fmt.size(model.size_bytes) if model.size_bytes else None),
     )
 
@@ -88,11 +86,10 @@ def _quantization(model: ModelInfo) -> str:
 
 def _network(model: ModelInfo) -> Iterable[tuple[str, str | None]]:
     built = f" ({model.architecture_class})" if model.architecture_class else ""
-    context = "unknown" if model.context_length is None else fmt.tokens(model.context_length)
     return (
-        ("Architecture", f"{model.architecture or 'unknown'}{built}"),
+        ("Architecture", f"{model.architecture}{built}" if model.architecture else model.architecture_class),
         ("Takes", None if model.modality == "text" else _modality(model.modality)),
-        ("Context length", context),
+        ("Context length", fmt.tokens(model.context_length) if model.context_length is not None else None),
         *(_shape(model.shape) if model.shape is not None else ()),
     )
 
