@@ -13,7 +13,7 @@ from modeldeck.tui.shelf_row import NO_RECENT, ShelfRow
 
 Condition = Callable[[ShelfRow], bool]
 
-HINT = "words, or: fits 4bit gguf >7b <10gb ctx>32k moe fav -word"
+HINT = "words, or: fits 4bit gguf >7b <9gb ctx>32k fav -word"
 """One line for a filter that is still empty."""
 
 _FITS: dict[str, frozenset[Verdict]] = {

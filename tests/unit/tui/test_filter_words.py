@@ -118,7 +118,7 @@ def test_exactly_the_models_that_have_every_word_are_shown(model_names: list[str
 
 
 def test_every_word_of_the_hint_is_one_that_counts() -> None:
-    known = {"fits", "4bit", "gguf", ">7b", "<10gb", "ctx>32k", "moe", "fav", "-word"}
+    known = {"fits", "4bit", "gguf", ">7b", "<9gb", "ctx>32k", "fav", "-word"}
     assert set(HINT.partition(": ")[2].split()) == known
     for word in known - {"-word"}:
         assert shown(word) != ALL
