@@ -86,6 +86,7 @@ def _write(name: str, folder: str) -> None:
     config_class, dtype, sizes = RECIPES[name]
     config = getattr(transformers, config_class)(**sizes)
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    make: Any = transformers.AutoModelForCausalLM.from_config  # not typed
+    model = make(config, dtype=getattr(torch, dtype))
     model.save_pretrained(folder)
     make_tokenizer(CHATML).save_pretrained(folder)

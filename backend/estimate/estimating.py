@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modeldeck.backend.estimate import engine_cost, wording
+from modeldeck.backend.estimate import wording
 from modeldeck.backend.estimate.cache import cache_bytes
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Estimate, Verdict
 from modeldeck.backend.estimate.loading_peak import cpu_extra, gguf_extra, gpu_extra
+from modeldeck.backend.estimate.needs import needs_of
 from modeldeck.backend.estimate.parts import Parts
 from modeldeck.backend.estimate.placement import devices_for
 from modeldeck.backend.estimate.processor import repacks_nf4
-from modeldeck.backend.estimate.splitting import Run, Share, split
+from modeldeck.backend.estimate.splitting import Run
 from modeldeck.backend.estimate.weights import (
     DTYPE_BYTES,
     NF4_BYTES,
@@ -61,14 +62,14 @@ def estimate(
     parts = count_parts(model, request, context_tokens, prompt_tokens, prepared=prepared, on_cpu=on_cpu)
     if parts is None:
         return _unknown(context_tokens, "The files do not tell how large the weights are.")
-    if on_cpu:
-        needs = [_ram_need(parts, targets[0])]
-    elif request.device == "auto":
-        needs = _split_needs(parts, targets, memory.ram, credit)
-    else:
-        needs = [_gpu_need(parts, targets[0], parts.whole_share())]
+    needs = needs_of(parts, targets, memory, credit)
     lost = parts.weight_total - sum(need.weights_bytes for need in needs) - parts.extra.untouched
-    expected = _measured_peaks(measured, needs, parts, context_tokens)
+    expected: dict[str, int] = {}
+    if measured is not None and (expected := _measured_peaks(measured, needs)):
+        covered = max(1, measured.context_tokens)
+        if context_tokens > LONGER * covered:
+            shorter = count_parts(model, request, covered, prepared=prepared, on_cpu=on_cpu)
+            expected = _lengthened(expected, needs, needs_of(shorter or parts, targets, memory, credit))
     needs = [_finished(need, expected, credit) for need in needs]
     verdict = _verdict(needs, lost, parts, is_gpu=not on_cpu)
     return Estimate(
@@ -121,74 +122,18 @@ def count_parts(
     )
 
 
-def _ram_need(parts: Parts, ram: DeviceMemory) -> DeviceNeed:
-    """Everything in RAM: the peak is that of the load or that of the reply, whichever is higher."""
-    extra, cache = parts.extra, parts.cache_total or 0
-    working = max(extra.passing - cache, extra.staying + parts.working)
-    return DeviceNeed(
-        device=ram.name,
-        weights_bytes=parts.weight_total - extra.untouched,
-        cache_bytes=cache,
-        working_bytes=working,
-        engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
-        free_bytes=ram.free_bytes,
-        total_bytes=ram.total_bytes,
-    )
-
-
-def _gpu_need(parts: Parts, gpu: DeviceMemory, share: Share) -> DeviceNeed:
-    cache = int((parts.cache_total or 0) * share.layers / max(1, parts.layers))
-    working = parts.working if share.layers or share.has_head else 0
-    return DeviceNeed(
-        device=gpu.name,
-        weights_bytes=share.weight_bytes,
-        cache_bytes=cache,
-        working_bytes=max(parts.gpu_passing - cache, working),
-        engine_bytes=engine_cost.GPU_CONTEXT_BYTES + engine_cost.GPU_BUFFERS_BYTES,
-        free_bytes=gpu.free_bytes,
-        total_bytes=gpu.total_bytes,
-    )
-
-
-def _split_needs(
-    parts: Parts, gpus: tuple[DeviceMemory, ...], ram: DeviceMemory, credit: Mapping[str, int]
-) -> list[DeviceNeed]:
-    """Each device's part after accelerate's split; devices that get nothing are left out."""
-    context = engine_cost.GPU_CONTEXT_BYTES  # is there before the split asks what is free
-    free = [max(0, gpu.free_bytes + credit.get(gpu.name, 0) - context) for gpu in gpus]
-    quantized = parts.request.quantization is not Quantization.NONE
-    shares = split(parts.runs, free, ram.free_bytes + credit.get("ram", 0), quantized=quantized)
-    needs = [_gpu_need(parts, gpu, share) for gpu, share in zip(gpus, shares, strict=False) if share.weight_bytes]
-    offloaded = shares[len(gpus)]
-    if offloaded.weight_bytes:
-        needs.append(
-            DeviceNeed(
-                device=ram.name,
-                weights_bytes=offloaded.weight_bytes,
-                engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
-                free_bytes=ram.free_bytes,
-                total_bytes=ram.total_bytes,
-            )
-        )
-    return needs
-
-
-def _measured_peaks(
-    measured: Measurement | None, needs: list[DeviceNeed], parts: Parts, context_tokens: int
-) -> dict[str, int]:
-    """What each device took before, and the cache that a longer conversation adds; empty where that does not apply."""
-    if measured is None:
-        return {}
+def _measured_peaks(measured: Measurement, needs: list[DeviceNeed]) -> dict[str, int]:
+    """What each device took before; empty where it was measured on other devices."""
     peaks = measured.peaks
     if len(peaks) == len(needs) == 1:
-        peaks = {needs[0].device: next(iter(peaks.values()))}
-    if peaks.keys() != {need.device for need in needs}:
-        return {}
-    if context_tokens <= LONGER * measured.context_tokens:
-        return dict(peaks)
-    cache = parts.cache_total or 0
-    longer = max(0, cache - measured.cache_bytes)
-    return {need.device: peaks[need.device] + int(longer * need.cache_bytes / max(1, cache)) for need in needs}
+        return {needs[0].device: next(iter(peaks.values()))}
+    return dict(peaks) if peaks.keys() == {need.device for need in needs} else {}
+
+
+def _lengthened(peaks: dict[str, int], needs: list[DeviceNeed], shorter: list[DeviceNeed]) -> dict[str, int]:
+    """The measured peaks, and what a longer conversation adds to them by the estimate: its cache, its prefill."""
+    before = {need.device: need.needed_bytes for need in shorter}
+    return {need.device: peaks[need.device] + max(0, need.needed_bytes - before.get(need.device, 0)) for need in needs}
 
 
 def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str, int]) -> DeviceNeed:

@@ -53,8 +53,9 @@ MOE = ("qwen2_moe", "qwen3_moe", "mixtral", "deepseek_v3", "gpt_oss", "olmoe", "
 def build(model_type: str) -> Any:
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
+    make: Any = AutoModelForCausalLM.from_config  # not typed
     sizes = _OWN.get(model_type) or _SIZES | (_EXPERTS if model_type in MOE else {})
-    return AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**sizes))
+    return make(CONFIG_MAPPING[model_type](**sizes))
 
 
 def replaced_weights(model: Any) -> list[Any]:

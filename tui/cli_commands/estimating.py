@@ -69,7 +69,7 @@ def _request(workspace: Workspace, model: ModelInfo, options: Mapping[str, objec
         request,
         device=str(given.get("device", request.device)),
         dtype=str(given.get("dtype", request.dtype)),
-        quantization=Quantization(given.get("quantization", request.quantization)),
+        quantization=Quantization(str(given.get("quantization", request.quantization))),
     )
 
 

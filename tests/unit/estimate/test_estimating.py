@@ -92,7 +92,8 @@ def test_what_was_measured_here_is_preferred_for_conversations_of_that_length() 
     assert found.needed_bytes == found.measured_bytes == found.devices[0].needed_bytes == 30 * GB
     assert found.grounds[0] == "Measured here: 30.0 GB at the peak of a conversation of 8,000 tokens."
     longer = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured, context_tokens=16_000)
-    assert longer.needed_bytes == 30 * GB + 8000 * 128 * 1024
+    prefill = 8000 * (4096 * 12 + 3 * 14336 * 2)
+    assert longer.needed_bytes == 30 * GB + 8000 * 128 * 1024 + prefill
 
 
 def test_a_measurement_on_other_devices_is_left_alone() -> None:

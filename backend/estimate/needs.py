@@ -1,0 +1,75 @@
+"""What each device would hold: everything on one, or accelerate's split over several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modeldeck.backend.estimate import engine_cost
+from modeldeck.backend.estimate.figures import DeviceNeed
+from modeldeck.backend.estimate.parts import Parts
+from modeldeck.backend.estimate.splitting import Share, split
+from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+from modeldeck.backend.models import Quantization
+
+
+def needs_of(
+    parts: Parts, targets: tuple[DeviceMemory, ...], memory: MemoryReading, credit: Mapping[str, int]
+) -> list[DeviceNeed]:
+    """The parts, dealt out as the engine would."""
+    if targets[0].name == "ram":
+        return [_ram_need(parts, targets[0])]
+    if parts.request.device == "auto":
+        return _split_needs(parts, targets, memory.ram, credit)
+    return [_gpu_need(parts, targets[0], parts.whole_share())]
+
+
+def _ram_need(parts: Parts, ram: DeviceMemory) -> DeviceNeed:
+    """Everything in RAM: the peak is that of the load or that of the reply, whichever is higher."""
+    extra, cache = parts.extra, parts.cache_total or 0
+    working = max(extra.passing - cache, extra.staying + parts.working)
+    return DeviceNeed(
+        device=ram.name,
+        weights_bytes=parts.weight_total - extra.untouched,
+        cache_bytes=cache,
+        working_bytes=working,
+        engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
+        free_bytes=ram.free_bytes,
+        total_bytes=ram.total_bytes,
+    )
+
+
+def _gpu_need(parts: Parts, gpu: DeviceMemory, share: Share) -> DeviceNeed:
+    cache = int((parts.cache_total or 0) * share.layers / max(1, parts.layers))
+    working = parts.working if share.layers or share.has_head else 0
+    return DeviceNeed(
+        device=gpu.name,
+        weights_bytes=share.weight_bytes,
+        cache_bytes=cache,
+        working_bytes=max(parts.gpu_passing - cache, working),
+        engine_bytes=engine_cost.GPU_CONTEXT_BYTES + engine_cost.GPU_BUFFERS_BYTES,
+        free_bytes=gpu.free_bytes,
+        total_bytes=gpu.total_bytes,
+    )
+
+
+def _split_needs(
+    parts: Parts, gpus: tuple[DeviceMemory, ...], ram: DeviceMemory, credit: Mapping[str, int]
+) -> list[DeviceNeed]:
+    """Each device's part after accelerate's split; devices that get nothing are left out."""
+    context = engine_cost.GPU_CONTEXT_BYTES  # is there before the split asks what is free
+    free = [max(0, gpu.free_bytes + credit.get(gpu.name, 0) - context) for gpu in gpus]
+    quantized = parts.request.quantization is not Quantization.NONE
+    shares = split(parts.runs, free, ram.free_bytes + credit.get("ram", 0), quantized=quantized)
+    needs = [_gpu_need(parts, gpu, share) for gpu, share in zip(gpus, shares, strict=False) if share.weight_bytes]
+    offloaded = shares[len(gpus)]
+    if offloaded.weight_bytes:
+        needs.append(
+            DeviceNeed(
+                device=ram.name,
+                weights_bytes=offloaded.weight_bytes,
+                engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
+                free_bytes=ram.free_bytes,
+                total_bytes=ram.total_bytes,
+            )
+        )
+    return needs
