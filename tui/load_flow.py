@@ -16,6 +16,7 @@ from modeldeck.backend.errors import (
     QuantizationUnavailable,
     RemoteCodeRefused,
 )
+from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
@@ -83,6 +84,8 @@ class LoadFlow:
             self.show_error()
         elif not model.loadable:
             self._show_problems(model)
+        elif self.fitting.verdict(model) is Verdict.DOES_NOT_FIT:
+            self.options(model)  # with the figures before the eyes; loading it all the same is one more enter
         else:
             self.start(model, self.request_for(model))
 

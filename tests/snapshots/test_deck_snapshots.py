@@ -57,7 +57,7 @@ async def still(pilot: Pilot[Any], mark: str) -> None:
 def test_wide_with_a_model_loaded(snap_compare: SnapCompare) -> None:
     async def load(pilot: Pilot[Any]) -> None:
         await ready(pilot)
-        await pilot.press("j", "enter")
+        await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADED)
         await still(pilot, "u Unload")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, TextArea
+from textual.widgets import Button, Input, Select, TextArea
 
+from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import ModelFormat, ModelStatus, Quantization
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.error_dialog import ErrorDialog
@@ -140,6 +142,43 @@ async def test_the_footer_says_what_enter_does_to_the_highlighted_row() -> None:
         await wait_until(pilot, lambda: "⏎ Chat" in screen_text(app) and "⏎ Load" not in screen_text(app))
         await pilot.press("j")
         await wait_until(pilot, lambda: "⏎ Load" in screen_text(app) and "⏎ Chat" not in screen_text(app))
+
+
+class SmallMachine:
+    """Eight gigabytes of RAM, half of them free, and no GPU."""
+
+    def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=4 * 10**9, total_bytes=8 * 10**9)
+        return MemoryReading(devices=(), ram=ram)
+
+
+async def test_enter_on_a_model_that_does_not_fit_shows_the_figures_first_and_a_second_enter_loads_it() -> None:
+    app = deck(monitor=SmallMachine())
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "/8.0 GB" in screen_text(app))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and "does not fit in RAM" in screen_text(app))
+        assert "Needs about" in screen_text(app)
+        assert "GB short" in screen_text(app)
+        assert app.services.manager.request is None
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+
+
+async def test_a_change_of_a_field_changes_the_estimate_at_once() -> None:
+    app = deck(monitor=SmallMachine())
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "/8.0 GB" in screen_text(app))
+        await pilot.press("l")
+        await wait_until(pilot, lambda: "weights 16.4" in screen_text(app))
+        app.screen.query_one("#quantization", Select).value = Quantization.INT8
+        await wait_until(pilot, lambda: "weights 16.4" not in screen_text(app) and "weights " in screen_text(app))
+        app.screen.query_one("#context", Input).value = "99"
+        await wait_until(pilot, lambda: "for 99 tokens" in screen_text(app))
+        app.screen.query_one("#context", Input).value = ""
+        await wait_until(pilot, lambda: "for 8,192 tokens" in screen_text(app))
 
 
 async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
