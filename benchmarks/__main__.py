@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-_PARTS = {"__init__", "__main__", "compare", "estimate_models", "sides"}
+_PARTS = {"__init__", "__main__", "compare", "estimate_models", "model_tree", "sides"}
 
 
 def names() -> list[str]:

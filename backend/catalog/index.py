@@ -23,6 +23,10 @@ MAX_INDEX = 256 * 2**20
 """Bytes; a longer file was not written by us."""
 
 
+Signature = tuple[int, int, int] | None
+"""Of a file or folder: mtime in nanoseconds, size and inode, or None where there is nothing to be had."""
+
+
 class IndexHead(Struct, frozen=True):
     """Whose index this is."""
 
@@ -77,11 +81,41 @@ def read_index(path: Path) -> Index | None:
     return Index(head, lines) if head.version == version() else None
 
 
-def write_index(path: Path, places: Places, entries: Iterable[IndexEntry]) -> None:
-    """Replace the index whole. Raises OSError."""
+def write_index(path: Path, places: Places, entries: Iterable[IndexEntry]) -> str:
+    """Replace the index whole; returns its stamp. Raises OSError."""
     head = IndexHead(version(), os.urandom(8).hex(), places)
     lines = [_encoder.encode(head), *map(_encoder.encode, entries)]
     write_atomically(path, b"\n".join(lines).decode())
+    return head.stamp
+
+
+class Witness(Struct, frozen=True):
+    """What all files and folders looked like that the rows of one index hang on: while they do, it holds."""
+
+    stamp: str
+    signatures: dict[str, Signature]
+
+
+_witnesses = msgspec.json.Decoder(Witness)
+
+
+def read_witness(index: Path, stamp: str) -> dict[str, Signature]:
+    """Of the index with this stamp; nothing where there is none."""
+    path = _witness(index)
+    try:
+        witness = _witnesses.decode(path.read_bytes()) if path.stat().st_size <= MAX_INDEX else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return witness.signatures if witness is not None and witness.stamp == stamp else {}
+
+
+def write_witness(index: Path, witness: Witness) -> None:
+    """Keep it beside the index. Raises OSError, or UnicodeEncodeError for a path that is not text."""
+    write_atomically(_witness(index), _encoder.encode(witness).decode())
+
+
+def _witness(index: Path) -> Path:
+    return index.with_suffix(".seen.json")
 
 
 def version() -> str:

@@ -9,18 +9,24 @@ import select
 import signal
 import struct
 import termios
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+
+import pyte
+
+_QUIET = 1.0
 
 
 class InPty:
     """Everything that a program wrote to its terminal so far, and how long that took."""
 
-    def __init__(self, master: int, started: float) -> None:
+    def __init__(self, master: int, started: float, columns: int, lines: int) -> None:
+        self._columns, self._lines = columns, lines
         self._master = master
         self._started = started
         self._written = b""
+        self._pieces: list[tuple[float, bytes]] = []
 
     def seconds_until(self, *marks: str, limit: float = 60.0) -> float:
         """Seconds from the start until all marks were written.
@@ -38,8 +44,28 @@ class InPty:
             if not piece:
                 missing = [mark.decode() for mark in wanted if mark not in self._written]
                 raise RuntimeError(f"never drawn: {missing}\n{self._written[-2000:]!r}")
-            self._written += piece
+            self._take(piece)
         return perf_counter() - self._started
+
+    def seconds_until_screen(self, shows: Callable[[Sequence[str]], bool], limit: float = 60.0) -> float:
+        """Seconds from the start until the screen first showed this; ``shows`` gets its lines.
+
+        What was written is drawn afterwards, from the times at which it came, so that drawing slows nothing down: the
+        program is read until it has been quiet for a second. Raises RuntimeError when it never showed it.
+        """
+        while perf_counter() < self._started + limit and select.select([self._master], [], [], _QUIET)[0]:
+            self._take(os.read(self._master, 65536))
+        screen = pyte.Screen(self._columns, self._lines)
+        stream = pyte.ByteStream(screen)
+        for seconds, piece in self._pieces:
+            stream.feed(piece)
+            if shows(screen.display):
+                return seconds
+        raise RuntimeError("never shown:\n" + "\n".join(screen.display))
+
+    def _take(self, piece: bytes) -> None:
+        self._written += piece
+        self._pieces.append((perf_counter() - self._started, piece))
 
     def answer(self, keys: str, mark: str, limit: float = 30.0) -> tuple[float, float]:
         """Press keys; seconds until anything is drawn, and until the mark is.
@@ -80,7 +106,7 @@ def in_pty(command: Sequence[str], environ: Mapping[str, str], columns: int = 12
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         os.execve(command[0], list(command), dict(environ))
     try:
-        yield InPty(master, started)
+        yield InPty(master, started, columns, lines)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

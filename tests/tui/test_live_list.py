@@ -73,7 +73,10 @@ async def test_the_second_start_shows_the_list_while_the_disk_does_not_answer(ro
     app = following(root)
     async with app.run_test(size=NARROW) as pilot:
         await listed(pilot, 12)
-    dead = "import modeldeck.backend.catalog.reader as r, time\nr.list_folder = lambda path: time.sleep(600)"
+    dead = """
+import modeldeck.backend.catalog.reader as r, modeldeck.backend.catalog.scanner.watch as w, time
+r.list_folder = w.look = lambda path: time.sleep(600)
+"""
     app = following(root, Scanners(dead))
     async with app.run_test(size=NARROW) as pilot:
         await wait_until(pilot, lambda: browser_of(pilot).model_list.row_count == 12)

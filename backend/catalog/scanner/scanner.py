@@ -15,11 +15,12 @@ import msgspec
 
 from modeldeck.backend.catalog.catalog import Catalog, read_model
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
-from modeldeck.backend.catalog.index import IndexEntry, read_index, write_index
+from modeldeck.backend.catalog.index import IndexEntry, Witness, read_index, read_witness, write_index, write_witness
 from modeldeck.backend.catalog.places import Places, Spot
 from modeldeck.backend.catalog.scanner.life import SignOfLife
 from modeldeck.backend.catalog.scanner.outbox import MAX_ROW, Outbox
 from modeldeck.backend.catalog.scanner.tracked_reader import TrackedReader
+from modeldeck.backend.catalog.scanner.watch import Watch
 from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.protocol import (
     EngineEvent,
@@ -59,6 +60,10 @@ class Scanner:
         self._told: dict[str, ModelInfo] | None = None
         """What the other side shows, by id; None before the first scan."""
         self._saved: list[tuple[str, str]] = []
+        self._stamp = ""
+        """Of the index file, once its witness is there, too."""
+        self._vouched_for = False
+        """Whether the rows stand as the index has them, and nobody has walked the places yet."""
 
     def run(self) -> None:
         """Answer requests, and look for changes in between, for ever."""
@@ -92,7 +97,7 @@ class Scanner:
     def _look_for_changes(self) -> float:
         """Returns how long to wait until the next look."""
         started = monotonic()
-        if self._scan is not None and self._reader is not None and self._reader.changed():
+        if self._scan is not None and self._reader is not None and (self._vouched_for or self._reader.changed()):
             self._look(self._scan)
         return min(MOST_POLL_SECONDS, max(POLL_SECONDS, _SHARE * (monotonic() - started)))
 
@@ -100,6 +105,8 @@ class Scanner:
         """One whole scan; tells what differs from what the other side shows."""
         first = self._told is None
         told = self._load(scan.places, scan.index, scan.stamp)
+        if first and told and self._stands(scan, told):
+            return
         reader = TrackedReader(self._known or {}, scan.skipped, self._life, glance=first and not self._known)
         catalog = _catalog(scan.places, reader)
         seen: dict[str, ModelInfo] = {}
@@ -112,8 +119,23 @@ class Scanner:
         with self._saving:
             complete = first and not told
             self._send(ScanFinished(scan.request_id, gone, complete, looked_in))
-            self._told, self._known, self._reader = seen, reader.rows, reader
+            self._told, self._known, self._reader, self._vouched_for = seen, reader.rows, reader, False
             self._save(scan, reader)
+
+    def _stands(self, scan: Scan, told: dict[str, ModelInfo]) -> bool:
+        """Whether nothing has changed since the index was written, as its witness says; then that is told at once.
+
+        The places are walked all the same, a moment later: when a model was used last is not in the witness.
+        """
+        witness = read_witness(Path(os.fsdecode(scan.index)), scan.stamp)
+        reader = TrackedReader(self._known or {}, scan.skipped, self._life)
+        reader.watch = Watch(witness)
+        if not witness or scan.skipped or reader.changed():
+            return False
+        self._told, self._reader, self._vouched_for = told, reader, True
+        self._stamp = scan.stamp
+        self._send(ScanFinished(scan.request_id))
+        return True
 
     def _glance_over(self, catalog: Catalog, told: dict[str, ModelInfo], seen: dict[str, ModelInfo]) -> None:
         """Tell every row that is new or changed."""
@@ -149,10 +171,15 @@ class Scanner:
         """Keep the rows for the next start, if they are others than those in the file."""
         entries = [IndexEntry(reader.keys.get(row.id, ""), row) for row in (self._told or {}).values()]
         saved = [(entry.key, entry.model.id) for entry in entries]
-        if scan.index and saved != self._saved:
-            with suppress(OSError, ValueError):  # a full disk, or names that are not text: the next start reads again
-                write_index(Path(os.fsdecode(scan.index)), scan.places, entries)
-                self._saved = saved
+        path = Path(os.fsdecode(scan.index))
+        if not scan.index or (saved == self._saved and (self._stamp or reader.watch.young)):
+            return
+        with suppress(OSError, ValueError):  # a full disk, or names that are not text: the next start reads again
+            stamp = write_index(path, scan.places, entries)
+            self._saved, self._stamp = saved, ""
+            if not reader.watch.young:
+                write_witness(path, Witness(stamp, reader.watch.known))
+                self._stamp = stamp
 
     def _find(self, request: FindModel) -> None:
         if self._known is None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-Signature = tuple[int, int, int] | None
-"""mtime in nanoseconds, size and inode, or None where there is nothing to be had."""
+from modeldeck.backend.catalog.index import Signature
 
 YOUNG_NANOSECONDS = 2 * 10**9
 """A file changed so recently may change again without a new mtime, since file systems keep it that coarsely."""
@@ -34,31 +33,33 @@ def is_young(status: os.stat_result) -> bool:
 class Watch:
     """The files and folders of one scan, as they were just before they were read."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, Signature] = {}
-        self._young = False
+    def __init__(self, known: Mapping[str, Signature] | None = None) -> None:
+        self.known: dict[str, Signature] = dict(known or {})
+        """Every path with what it looked like."""
+        self.young = False
+        """Whether one had changed so recently that nobody can tell whether it changed again."""
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def remember(self, path: str) -> None:
         """Ask now what it looks like; the first answer counts, since a later one may hide a change in between."""
-        if path not in self._known:
+        if path not in self.known:
             self.take(path, look(path))
 
     def take(self, path: str, status: os.stat_result | None) -> None:
         """The same, where the caller has asked already."""
-        self._known[path] = signature(status)
-        self._young = self._young or (status is not None and is_young(status))
+        self.known[path] = signature(status)
+        self.young = self.young or (status is not None and is_young(status))
 
     def changed(self, visit: Callable[[str], None]) -> bool:
         """Whether a scan would find anything else; True once more after a change that was very fresh.
 
         ``visit`` is told every path before it is asked for.
         """
-        if self._young:
+        if self.young:
             return True
-        for path, seen in self._known.items():
+        for path, seen in self.known.items():
             visit(path)
             if signature(look(path)) != seen:
                 return True

@@ -114,6 +114,42 @@ async def test_what_changed_between_two_starts_is_told_and_the_rest_is_not_read_
         assert told.rows[str(root / "c")].context_length == 99
 
 
+BLIND = "import modeldeck.backend.catalog.reader as r, time\nr.list_folder = lambda path: time.sleep(600)"
+"""A scanner that can list no folder, and so can only ask whether anything has changed."""
+
+
+async def test_where_nothing_changed_the_second_start_lists_no_folder(root: Path, index: Path) -> None:
+    for name in "ab":
+        model_folder(root / name)
+    settle(root)
+    await live(root, index).models()
+    async with followed(live(root, index, scanners=Scanners(BLIND))) as told:
+        await told.until(lambda: told.settled)
+        assert told.names == ["a", "b"]
+
+
+@pytest.mark.parametrize("change", ["rewritten", "added", "deleted", "no witness"])
+async def test_what_changed_makes_the_second_start_look_at_everything(root: Path, index: Path, change: str) -> None:
+    for name in "ab":
+        model_folder(root / name)
+    settle(root)
+    await live(root, index).models()
+    match change:
+        case "rewritten":
+            model_folder(root / "b", {**CONFIG, "max_position_embeddings": 99})
+        case "added":
+            model_folder(root / "c")
+        case "deleted":
+            shutil.rmtree(root / "b")
+        case _:
+            spoil(index.with_suffix(".seen.json"), b'{"stamp": 1}')
+    async with followed(live(root, index)) as told:
+        await told.until(lambda: told.settled)
+        expected = {"rewritten": ["a", "b"], "added": ["a", "b", "c"], "deleted": ["a"], "no witness": ["a", "b"]}
+        assert told.names == expected[change]
+        assert [model.context_length for model in told.rows.values()][-1] == (99 if change == "rewritten" else 2048)
+
+
 async def test_an_index_of_other_places_is_not_shown(root: Path, index: Path) -> None:
     model_folder(root / "a")
     await live(root, index).models()
