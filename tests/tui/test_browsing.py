@@ -218,3 +218,13 @@ async def test_without_models_the_screen_says_where_it_looked_and_what_to_do() -
         assert "press a and type a path or a Hub id" in " ".join(screen_text(pilot.app).split())
         await pilot.press("enter", "l", "j", "u", "e", "G")
         assert app.screen is app.main_screen
+
+
+async def test_the_details_follow_the_highlight_that_the_filter_moves() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        app.main_screen.go("details")
+        await wait_until(pilot, lambda: "/scripted/Qwen3-8B" in screen_text(app))
+        await pilot.press("escape", "slash", *"smol")
+        await wait_until(pilot, lambda: "/scripted/SmolLM2-135M" in screen_text(app))

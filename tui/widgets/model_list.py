@@ -125,7 +125,7 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(y=place.top, animate=False)
         self._showing = False
         if self.highlighted != shown:
-            self.post_message(self.Highlighted(self.highlighted))
+            self._tell_highlighted()
         self.refresh()
 
     def select(self, model_id: str) -> bool:
@@ -146,12 +146,16 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         self.touched = True
         self._keep_in_view()
         self.refresh()
-        self.post_message(self.Highlighted(self.highlighted))
+        self._tell_highlighted()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """The wheel moves in the list too."""
         super().watch_scroll_y(old_value, new_value)
         self.touched = self.touched or (old_value != new_value and not self._showing)
+
+    def _tell_highlighted(self) -> None:
+        """As the sender itself: a message that is made in the turn of a pane around it would bubble no further."""
+        self.post_message(self.Highlighted(self.highlighted).set_sender(self))
 
     def action_move(self, rows: int) -> None:
         """Move the cursor."""
