@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Self
+from typing import Any, Self
 
 from modeldeck.backend.engine_process import START_SECONDS, EngineProcess
 from modeldeck.backend.errors import EngineDied
@@ -69,8 +69,9 @@ class EngineClient:
     async def until_ready(self) -> None:
         """Returns when ``ready`` is set, or the process is gone."""
         ready = asyncio.create_task(self.ready.wait())
+        either: set[asyncio.Future[Any]] = {ready, self.gone}
         try:
-            await asyncio.wait({ready, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
 

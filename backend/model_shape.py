@@ -27,9 +27,9 @@ class ModelShape(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The output head is the embedding table (``tie_word_embeddings``, by the architecture's own default)."""
     layer_types: dict[str, int] = {}
     """How many layers of each kind, in transformers' words (``full_attention``, ``sliding_attention``,
-    ``chunked_attention``, ``linear_attention`` for every constant state but ``conv``, ``hybrid`` for attention and state
-    in one, ``dummy`` for a layer that caches nothing: MoE alone, or keys and values of another layer); empty where all
-    of them are full attention or nothing is known."""
+    ``chunked_attention``, ``linear_attention`` for every constant state but ``conv``, ``hybrid`` for attention and
+    state in one, ``dummy`` for a layer that caches nothing: MoE alone, or keys and values of another layer); empty
+    where all of them are full attention or nothing is known."""
     key_value_elements: dict[str, int] = {}
     """What one token adds to a layer of a kind, in elements, for the kinds whose heads are other than ``kv_heads`` and
     ``head_dim`` say."""

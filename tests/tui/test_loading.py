@@ -158,7 +158,8 @@ async def test_enter_on_a_model_that_does_not_fit_shows_the_figures_first_and_a_
         await opened(pilot)
         await wait_until(pilot, lambda: "/8.0 GB" in screen_text(app))
         await pilot.press("enter")
-        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and "does not fit in RAM" in screen_text(app))
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        await wait_until(pilot, lambda: "does not fit in RAM" in screen_text(app))
         assert "Needs about" in screen_text(app)
         assert "GB short" in screen_text(app)
         assert app.services.manager.request is None
@@ -204,7 +205,7 @@ async def test_a_broken_model_says_its_reason_and_is_not_loaded() -> None:
         assert " ! half-a-download" in screen_text(pilot.app)
         await pilot.press("G", "enter")
         await wait_until(pilot, lambda: "model-00002-of-00004" in screen_text(pilot.app))
-        assert isinstance(app.screen, ErrorDialog)  # it stays until it was read
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))  # it stays until it was read
         await pilot.press("escape")
         await wait_until(pilot, lambda: app.screen is app.main_screen)
         await pilot.press("l")

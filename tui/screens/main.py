@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.worker import Worker, WorkerState
 
@@ -66,7 +66,7 @@ class MainScreen(PanesScreen):
     def on_mount(self) -> None:
         """The other panes follow once the first frame is out."""
         self.services.manager.on_change = self._tell_change
-        self.services.manager.on_measured = self._keep_measurement
+        self.services.manager.on_measured = self._measured
         self.watch(self.browser, "counts", self._show_counts, init=False)
         self.call_after_refresh(self._after_first_frame)
         # A key that opens a dialog at once keeps this screen from being refreshed, and nothing may wait for that.
@@ -92,7 +92,10 @@ class MainScreen(PanesScreen):
         """What this model would need, loaded as enter would load it; None while that is not known."""
         return self.fitting.estimate(model)
 
-    @work(group="measurements", exit_on_error=False)
+    def _measured(self, measurement: Measurement) -> None:
+        """Called by the manager in the middle of its work."""
+        self.run_worker(self._keep_measurement(measurement), group="measurements", exit_on_error=False)
+
     async def _keep_measurement(self, measurement: Measurement) -> None:
         """What a load took is preferred to what was reckoned, from the next look on."""
         try:
