@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +15,7 @@ import typer
 from modeldeck.backend.embedded import embedded_engine
 from modeldeck.backend.errors import BackendError, NotEnoughMemory
 from modeldeck.backend.load_defaults import default_request
+from modeldeck.backend.measurements import Measurement, Measurements
 from modeldeck.backend.models import ChatMessage, GenerationStats, LoadRequest, ModelInfo, Quantization
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
@@ -70,6 +72,7 @@ def run_model(
     settings = merge(store.effective(model.id), given)
     start = embedded_engine(workspace.settings, workspace.paths, logging.getLogger("modeldeck.engine").info)
     manager = PipelineManager(start, keep_spare=False, stall_seconds=workspace.settings.stall_seconds)
+    manager.on_measured = partial(_keep, Measurements(workspace.paths.measurements))
     return asyncio.run(until_signal(_reply(manager, request, ChatMessage("user", prompt), settings, progress)))
 
 
@@ -150,6 +153,12 @@ def _summary(stats: GenerationStats) -> str:
     first = f"first token {seconds(stats.first_token_seconds)}"
     full = " (the context is full)" if stats.context_full else ""
     return f"{tokens(stats.new_tokens)}{speed} · {first} · {stats.finish_reason.value}{full}"
+
+
+def _keep(measurements: Measurements, measurement: Measurement) -> None:
+    """What a load takes is worth knowing, but nothing fails for it."""
+    with suppress(OSError):
+        measurements.keep(measurement)
 
 
 def _silence(_text: str) -> None:

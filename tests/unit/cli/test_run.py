@@ -38,6 +38,11 @@ class TestReply:
     def test_quiet_says_nothing_else(self, modeldeck: Modeldeck, engine: Path) -> None:
         assert modeldeck("run", "-q", "tiny-llama", "hello").err == ""
 
+    def test_what_it_took_is_kept_for_the_next_estimate(self, modeldeck: Modeldeck, engine: Path) -> None:
+        assert modeldeck("run", "-q", "tiny-llama", "hello").code == 0
+        shown = modeldeck("show", "tiny-llama", "--estimate", "--device", "cpu", "--context", "1")
+        assert "measured here" in shown.out.casefold()
+
     def test_the_prompt_comes_from_stdin(self, engine: Path) -> None:
         engine.write_text("reply <{prompt}>\nserve")
         for arguments in (("run", "-q", "tiny-llama"), ("run", "-q", "tiny-llama", "-")):
