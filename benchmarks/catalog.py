@@ -78,8 +78,10 @@ def _against_libraries(root: Path, pairs: int) -> list[Comparison]:
         def theirs() -> float:
             return libraries.measure(hub_cache=str(root / "hub"), folders=str(root / "models"))
 
-        ours(), theirs()
-        whole.clear(), with_start.clear()
+        ours()
+        theirs()
+        whole.clear()
+        with_start.clear()
         listed, peers = in_turns(pairs, ours, theirs)
     results = [
         compare(f"{MODELS} models without an index", listed, peers, target=TARGET_RATIO),
@@ -101,7 +103,8 @@ async def _scan(root: Path, *, started: bool) -> Scanned:
 
     catalog = LiveCatalog(Places.of([root / "models"], root / "hub", starter=False), None, child)
     asked = time.perf_counter()
-    listed, ids = 0.0, set()
+    listed = 0.0
+    ids: set[str] = set()
     async with aclosing(catalog.follow()) as events:
         async for event in events:
             if isinstance(event, CatalogSettled):
@@ -130,7 +133,8 @@ def _second_start(root: Path, pairs: int) -> None:
     full = _environ(root / "full-home", root / "models", root / "hub")
     empty = _environ(root / "empty-home", root / "nothing", root / "nothing")
     many, none = MODELS + starter, int(starter)
-    _start(full, many), _start(empty, none)  # writes the index, and compiles what there is to compile
+    _start(full, many)  # writes the index
+    _start(empty, none)  # both compile what there is to compile
     with_models, without = in_turns(pairs, lambda: _start(full, many), lambda: _start(empty, none))
     differences = [1000 * (mine - theirs) for mine, theirs in zip(with_models, without, strict=True)]
     low, high = interval(differences)

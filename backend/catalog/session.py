@@ -44,6 +44,14 @@ class Restarted(Struct, frozen=True):
     """In a row, without a whole scan in between."""
 
 
+class Cause(Struct, frozen=True):
+    """Why a child is gone."""
+
+    sentence: str
+    culprit: Skip | None = None
+    """The spot that the next child leaves alone, where it is known."""
+
+
 class Suspects:
     """The spots that children hung or died at, and whether the next child shall name each before it touches it."""
 
@@ -55,25 +63,26 @@ class Suspects:
         """Give all of them another chance."""
         self.skipped, self.cautious = (), False
 
-    def hung(self, at: Spot, seconds: float) -> str:
-        """Nothing moved for so long; returns what to say of it."""
+    def hung(self, at: Spot, seconds: float) -> Cause:
+        """Nothing moved for so long."""
         if not at.path:
             self.cautious = True
-            return f"The search for models hung for {seconds:.0f} s and was started again."
+            return Cause(f"The search for models hung for {seconds:.0f} s and was started again.")
         what = "its header took longer than {} s to read" if at.is_model else "listing it took longer than {} s"
         return self._skip(at, what.format(f"{seconds:.0f}"))
 
-    def died(self, at: Spot, death: EngineDied) -> str:
+    def died(self, at: Spot, death: EngineDied) -> Cause:
         """Of what is only known if it was cautious: else the spot it told last is long past."""
         if not (self.cautious and at.path):
             self.cautious = True
-            return f"The search for models ended and was started again: {death}"
+            return Cause(f"The search for models ended and was started again: {death}")
         self.cautious = False
         return self._skip(at, "reading it crashed the reader")
 
-    def _skip(self, at: Spot, what: str) -> str:
-        self.skipped = (*self.skipped, Skip(at, f"{what}, so it was given up"))
-        return f"{at.path.decode(errors='replace')}: {what}, so it was given up."
+    def _skip(self, at: Spot, what: str) -> Cause:
+        culprit = Skip(at, f"{what}, so it was given up")
+        self.skipped = (*self.skipped, culprit)
+        return Cause(f"{at.path.decode(errors='replace')}: {culprit.problem}.", culprit)
 
 
 class ScannerSession:
@@ -88,7 +97,7 @@ class ScannerSession:
         self._child: EngineClient | None = None
         self._stream: EventStream | None = None
         self._hurry = asyncio.Event()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -99,28 +108,27 @@ class ScannerSession:
         self, request: Callable[[int, Suspects], Scan | FindModel | ReadModel]
     ) -> AsyncGenerator[Answer | Restarted, None]:
         """Every answer, until it is closed. ``request`` is asked anew for every child."""
-        deaths = 0
-        while not self._closed:
+        deaths = 0  # that nobody is to blame for; else the next child leaves the culprit alone
+        while not self._closed.is_set():
             try:
                 async with aclosing(self._of_one_child(request)) as answers:
                     async for answer in answers:
                         deaths = 0 if isinstance(answer, ScanFinished) else deaths
                         yield answer
             except Stalled:
-                deaths += 1
                 why = self._suspects.hung(self._at, self._stall_seconds)
             except EngineDied as death:
-                deaths += 1
                 why = self._suspects.died(self._at, death)
-            if self._closed:
+            if self._closed.is_set():
                 return
-            yield Restarted(why, deaths)
-            if deaths > 1:
+            deaths += why.culprit is None
+            yield Restarted(why.sentence, deaths)
+            if deaths > 1 and why.culprit is None:
                 await self._pause(deaths)
 
     async def close(self) -> None:
         """End the child; the answers end, too."""
-        self._closed = True
+        self._closed.set()
         self._hurry.set()
         if self._child is not None:
             await end(self._child)
@@ -141,6 +149,8 @@ class ScannerSession:
         self._at = Spot()
         child = await self._start()
         try:
+            if self._closed.is_set():  # meanwhile
+                return
             with child.open_stream() as stream:
                 self._child, self._stream = child, stream
                 self._pending = True

@@ -63,6 +63,18 @@ async def test_s9_f26_a_header_that_hangs_is_given_up_and_the_others_are_listed(
         assert [is_alive(pid) for pid in scanners.pids] == [False, True]
 
 
+async def test_f26_many_headers_that_hang_cost_their_own_time_each_and_no_back_off(root: Path, index: Path) -> None:
+    hangs = AT_BAD.replace('endswith("/bad")', "endswith(('/a', '/bad', '/c', '/d'))")
+    for name in "cd":
+        model_folder(root / name)
+    scanners = Scanners(hangs.format("import time; time.sleep(600)"))
+    async with followed(live(root, index, scanners=scanners, stall_seconds=1.0)) as told:
+        await told.until(lambda: told.settled, seconds=30)
+        assert told.settled == [CatalogSettled()]
+        assert [name for name, problems in told.problems().items() if not problems] == ["z"]
+        assert len(scanners.pids) == 5
+
+
 async def test_f26_a_folder_that_does_not_answer_is_a_row_too(root: Path, index: Path) -> None:
     hangs = """
 import time
