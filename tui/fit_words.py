@@ -31,6 +31,7 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
     lines = [_verdict_line(told)]
     if told.devices:
         lines.append(_needs_line(told))
+        lines += _reclaimable_lines(told)
         lines += [_free_line(device, unloads) for device in told.devices]
         lines += _held_lines(told, fit.memory)
     elif told.grounds:
@@ -59,6 +60,14 @@ def _needs_line(told: Estimate) -> Content:
     )
     told_parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts if size >= _WORTH_SAYING)
     return Content(f"Needs about {gigabytes(told.needed_bytes)} GB: {told_parts}")
+
+
+def _reclaimable_lines(told: Estimate) -> list[Content]:
+    """Said where it matters: why something fits that needs more than is free."""
+    reclaimable = sum(device.reclaimable_bytes for device in told.devices)
+    if reclaimable < max(_WORTH_SAYING, told.needed_bytes // 10):
+        return []
+    return [Content(f"{gigabytes(reclaimable)} GB of it are pages of the file, which the system may take back")]
 
 
 def _free_line(device: DeviceNeed, unloads: bool) -> Content:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modeldeck.backend.estimate.credit import credit_of
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Estimate, Suggestion, Verdict
-from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo
+from modeldeck.backend.models import LoadedModel, LoadRequest, ModelFormat, ModelInfo
 
 if TYPE_CHECKING:
     from modeldeck.backend.measurements import Measurement
@@ -42,11 +43,13 @@ class Fitting:
         self,
         feed: MemoryFeed,
         request_for: Callable[[ModelInfo], LoadRequest],
+        loaded: Callable[[], LoadedModel | None],
         measured: Measured,
         find_copy: FindCopy,
     ) -> None:
         self._feed = feed
         self._request_for = request_for
+        self._loaded = loaded
         self._measured = measured
         self._find_copy = find_copy
         self._prepared: dict[str, bool] = {}
@@ -89,7 +92,7 @@ class Fitting:
             wanted,
             reading,
             context_tokens=context_tokens,
-            credit=_credit(reading),
+            credit=credit_of(reading, self._loaded()),
             measured=self._measured(wanted, _device_of(wanted, reading)),
             prepared=self._prepared.get(model.id, False),
         )
@@ -102,7 +105,7 @@ class Fitting:
         if found is None or reading is None:
             return None
         prepared = self._prepared.get(model.id, False)
-        credit = _credit(reading)
+        credit = credit_of(reading, self._loaded())
         other = suggest(model, request, reading, context_tokens=context_tokens, credit=credit, prepared=prepared)
         return Fit(found, other, reading)
 
@@ -113,7 +116,7 @@ class Fitting:
 
     def _look(self) -> None:
         reading = self._feed.reading
-        if reading is not self._reading and _differs(self._reading, reading):
+        if reading is not self._reading and _differs(self._reading, reading, self._loaded()):
             self._reading = reading
             self.outdate()
 
@@ -125,14 +128,14 @@ def _device_of(request: LoadRequest, reading: MemoryReading) -> str:
     return reading.devices[0].name if reading.devices else "ram"
 
 
-def _differs(before: MemoryReading | None, after: MemoryReading | None) -> bool:
+def _differs(before: MemoryReading | None, after: MemoryReading | None, loaded: LoadedModel | None) -> bool:
     if before is None or after is None:
         return before is not after
     old, new = _all_devices(before), _all_devices(after)
     if old.keys() != new.keys():
         return True
     noticed = {name: _NOTICED * max(1, device.total_bytes) for name, device in new.items()}
-    freed, held = _credit(before), _credit(after)
+    freed, held = credit_of(before, loaded), credit_of(after, loaded)
     return any(
         abs(new[name].free_bytes - old[name].free_bytes) >= noticed[name]
         or abs(held.get(name, 0) - freed.get(name, 0)) >= noticed[name]
@@ -142,12 +145,3 @@ def _differs(before: MemoryReading | None, after: MemoryReading | None) -> bool:
 
 def _all_devices(reading: MemoryReading) -> dict[str, DeviceMemory]:
     return {device.name: device for device in (*reading.devices, reading.ram)}
-
-
-def _credit(reading: MemoryReading) -> dict[str, int]:
-    """What unloading the model that is loaded would give back: all that our engines hold."""
-    held = {
-        device.name: sum(process.used_bytes or 0 for process in device.processes if process.ours)
-        for device in reading.devices
-    }
-    return {name: size for name, size in ({**held, reading.ram.name: reading.engine_private_bytes}).items() if size}

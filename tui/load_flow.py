@@ -52,7 +52,13 @@ class LoadFlow:
         self._show_chat = show_chat
         self._remembered = services.remembered
         self._list = services.remembered_list
-        self.fitting = Fitting(services.memory, self.request_for, services.measurements.find, services.gguf_copies.find)
+        self.fitting = Fitting(
+            services.memory,
+            self.request_for,
+            lambda: services.manager.loaded,
+            services.measurements.find,
+            services.gguf_copies.find,
+        )
         """What loads would need now."""
         self._needs_code: set[str] = set()
         """Models that the engine would not load without their own code, though their config.json names none."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
-from modeldeck.backend.models import LoadedModel, ModelInfo
+from modeldeck.backend.models import LoadedModel
 
 
-def credit_of(memory: MemoryReading, loaded: LoadedModel | None, info: ModelInfo | None = None) -> dict[str, int]:
+def credit_of(memory: MemoryReading, loaded: LoadedModel | None) -> dict[str, int]:
     """Bytes by device name; empty where no model is loaded.
 
     ``memory`` is a reading that counts the model's engine alone (``MemoryMonitor.read(manager.model_pids)``). Of RAM,
@@ -15,9 +15,8 @@ def credit_of(memory: MemoryReading, loaded: LoadedModel | None, info: ModelInfo
     if loaded is None:
         return {}
     credit = {gpu.name: held for gpu in memory.devices if (held := _held(gpu, loaded)) > 0}
-    mapped = info.size_bytes if info is not None else loaded.weight_bytes
-    if (anonymous := memory.engine_bytes - mapped) > 0:
-        credit["ram"] = anonymous
+    if memory.engine_private_bytes > 0:
+        credit["ram"] = memory.engine_private_bytes
     return credit
 
 

@@ -149,6 +149,7 @@ def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str
         weights_bytes=weights,
         cache_bytes=need.cache_bytes,
         working_bytes=working,
+        reclaimable_bytes=min(need.reclaimable_bytes, working),
         engine_bytes=engine,
         free_bytes=need.free_bytes,
         credit_bytes=credit.get(need.device, 0),
@@ -188,6 +189,7 @@ def _grounds(
     if needs and needs[0].device == "ram":
         said.append(wording.passing_ground(parts.extra.passing - parts.extra.staying))
         said.append(wording.staying_ground(parts.extra.staying))
+        said.append(wording.untouched_ground(parts.extra.untouched))
     said += [wording.engine_ground(need.engine_bytes, need.device) for need in needs]
     by_name = {device.name: device for device in devices}
     for need in needs:

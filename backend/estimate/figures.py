@@ -34,7 +34,10 @@ class DeviceNeed(Struct, frozen=True, kw_only=True):
     cache_bytes: int = 0
     """The KV cache, or a constant state, for the context that was asked for."""
     working_bytes: int = 0
-    """Activations of the prefill and the logits."""
+    """Activations of the prefill and the logits, or what the load takes for a moment, whichever is more."""
+    reclaimable_bytes: int = 0
+    """Of the working memory: pages of the weights' file that nobody needs any more, which the system takes back when
+    memory gets short. They count in the peak and not against what is free."""
     engine_bytes: int = 0
     """What the engine takes before any weight is there."""
     free_bytes: int = 0
@@ -51,7 +54,7 @@ class DeviceNeed(Struct, frozen=True, kw_only=True):
     @property
     def left_bytes(self) -> int:
         """What would be left; negative where it does not fit."""
-        return self.free_bytes + self.credit_bytes - self.needed_bytes
+        return self.free_bytes + self.credit_bytes + self.reclaimable_bytes - self.needed_bytes
 
 
 class Estimate(Struct, frozen=True, kw_only=True):

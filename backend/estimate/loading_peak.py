@@ -29,6 +29,8 @@ class Extra(Struct, frozen=True):
     """Only while the load runs."""
     staying: int
     """As long as the model stays: mapped pages that nobody needs any more."""
+    reclaimable: int = 0
+    """Of ``passing``: pages of a file, which the system may take back at any time; all of ``staying`` are such."""
     untouched: int = 0
     """Of the weights: rows of a mapped embedding table that no token has asked for."""
 
@@ -57,8 +59,8 @@ def cpu_extra(
         fused = block.fused_elements * DTYPE_BYTES[dtype]
         transient = max(transient, 2 * fused // 3, _QUANTIZER_BYTES * block.largest_elements if quantized else 0)
     if converted:
-        return Extra(passing=rewritten + transient, staying=0)
-    return Extra(passing=rewritten + transient, staying=rewritten, untouched=untouched)
+        return Extra(passing=rewritten + transient, staying=0, reclaimable=rewritten)
+    return Extra(passing=rewritten + transient, staying=rewritten, reclaimable=rewritten, untouched=untouched)
 
 
 def gpu_extra(blocks: tuple[WeightBlock, ...], dtype: str, quantization: Quantization) -> Extra:
@@ -79,8 +81,9 @@ def gguf_extra(model: ModelInfo, element_bytes: int, quantization: Quantization,
     unpacked = 4 * (model.parameters or 0)
     if not prepared:
         vocabulary = model.shape.vocabulary if model.shape is not None else None
-        return Extra(passing=model.size_bytes + _TOKEN_BYTES * (vocabulary or 0), staying=0)
+        passing = model.size_bytes + _TOKEN_BYTES * (vocabulary or 0)
+        return Extra(passing=passing, staying=0, reclaimable=model.size_bytes)
     if element_bytes != 4:
-        return Extra(passing=unpacked, staying=0)
+        return Extra(passing=unpacked, staying=0, reclaimable=unpacked)
     mapped = unpacked if quantization is not Quantization.NONE else 0
-    return Extra(passing=mapped, staying=mapped)
+    return Extra(passing=mapped, staying=mapped, reclaimable=mapped)

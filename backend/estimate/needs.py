@@ -27,11 +27,13 @@ def _ram_need(parts: Parts, ram: DeviceMemory) -> DeviceNeed:
     """Everything in RAM: the peak is that of the load or that of the reply, whichever is higher."""
     extra, cache = parts.extra, parts.cache_total or 0
     working = max(extra.passing - cache, extra.staying + parts.working)
+    firm = max(extra.passing - extra.reclaimable - cache, parts.working)
     return DeviceNeed(
         device=ram.name,
         weights_bytes=parts.weight_total - extra.untouched,
         cache_bytes=cache,
         working_bytes=working,
+        reclaimable_bytes=max(0, working - firm),
         engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
         free_bytes=ram.free_bytes,
         total_bytes=ram.total_bytes,

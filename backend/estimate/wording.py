@@ -82,6 +82,13 @@ def staying_ground(staying: int) -> str:
     return f"{size(staying)} of the file stay mapped beside the converted weights; the system may take them back."
 
 
+def untouched_ground(untouched: int) -> str:
+    """Why less is counted than the weights have; empty where that is little."""
+    if untouched < 50e6:
+        return ""
+    return f"{size(untouched)} of the embedding table are read only when their tokens come, and are not counted."
+
+
 def measured_ground(measured: Measurement) -> str:
     """That the figure comes from this machine."""
     of = f"a conversation of {measured.context_tokens:,} tokens" if measured.context_tokens else "the load alone"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from modeldeck.backend.estimate.credit import credit_of
 from modeldeck.backend.memory_reading import DeviceProcess
 from modeldeck.backend.models import LoadedModel
-from tests.unit.estimate.samples import GB, LLAMA_8B, machine
+from tests.unit.estimate.samples import GB, machine
 
 LOADED = LoadedModel(
     model_id="a",
@@ -35,10 +35,10 @@ def test_where_the_driver_says_nothing_the_engines_own_figure_counts() -> None:
 
 
 def test_ram_gives_back_what_is_not_mapped() -> None:
-    memory = replace(machine(), engine_bytes=20 * GB)
+    memory = replace(machine(), engine_bytes=20 * GB, engine_private_bytes=4 * GB)
     on_cpu = replace(LOADED, device="cpu", peaks={"ram": 20 * GB})
-    assert credit_of(memory, on_cpu, replace(LLAMA_8B, size_bytes=16 * GB)) == {"ram": 4 * GB}
-    assert credit_of(replace(memory, engine_bytes=GB), on_cpu) == {}
+    assert credit_of(memory, on_cpu) == {"ram": 4 * GB}
+    assert credit_of(replace(memory, engine_private_bytes=0), on_cpu) == {}
 
 
 def test_without_a_model_there_is_nothing_to_give_back() -> None:

@@ -150,3 +150,12 @@ class TestSuggestions:
     def test_what_is_stored_quantized_is_not_quantized_again(self) -> None:
         stored = replace(LLAMA_8B, quantization="awq")
         assert suggest(stored, asked("cuda:0"), machine(12 * GB)).quantization is None
+
+
+def test_pages_of_the_file_that_nobody_needs_any_more_are_no_reason_against_a_load() -> None:
+    """4-bit weights of a 16 GB file: the file's pages show in the peak, and the system takes them back."""
+    found = estimate(LLAMA_8B, asked("cpu", quantization="4bit"), machine(ram_free=12 * GB))
+    (need,) = found.devices
+    assert need.needed_bytes > 16 * GB
+    assert need.reclaimable_bytes > 10 * GB
+    assert found.verdict is Verdict.TIGHT  # 12 of 128 GB are free

@@ -48,12 +48,14 @@ def test_weights_that_stay_as_they_are_stay_mapped_and_unread_rows_are_not_there
 
 
 def test_converted_weights_need_the_file_beside_them_until_the_load_ends() -> None:
-    assert cpu_extra((TABLE, LAYER), "float32", "bfloat16", NONE, 10, False) == Extra(passing=8_000_000, staying=0)
+    assert cpu_extra((TABLE, LAYER), "float32", "bfloat16", NONE, 10, False) == Extra(
+        passing=8_000_000, staying=0, reclaimable=8_000_000
+    )
 
 
 def test_quantized_weights_leave_their_mapped_pages_behind() -> None:
     extra = cpu_extra((TABLE, LAYER), "float32", "float32", INT8, 10, True)
-    assert extra == Extra(passing=4_000_000 + 12 * 200_000, staying=4_000_000)
+    assert extra == Extra(passing=4_000_000 + 12 * 200_000, staying=4_000_000, reclaimable=4_000_000)
 
 
 def test_merged_experts_are_there_twice_on_the_cpu_and_once_more_for_a_layer_on_a_gpu() -> None:

@@ -50,6 +50,13 @@ def test_a_measured_figure_is_said_to_be_one() -> None:
     assert "Needs 17.2 GB, measured here" in said(replace(FITS, measured_bytes=17_200_000_000))
 
 
+def test_pages_that_the_system_may_take_back_are_told_and_do_not_count() -> None:
+    mapped = replace(GPU, device="ram", working_bytes=60 * GB, reclaimable_bytes=59 * GB)
+    lines = said(replace(FITS, devices=(mapped,)))
+    assert "59.0 GB of it are pages of the file, which the system may take back" in lines
+    assert "short" not in lines
+
+
 def test_what_is_short_and_what_would_fit() -> None:
     full = replace(FITS, verdict=Verdict.DOES_NOT_FIT, devices=(replace(GPU, free_bytes=10 * GB),))
     other = Suggestion(longest_context=2048, dtype="auto", quantization=Quantization.NF4)
