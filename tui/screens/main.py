@@ -1,48 +1,33 @@
-"""The deck itself: passes the state down to the panes and their wishes on to the flows."""
+"""The deck itself: passes the wishes of the panes on to the flows."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.worker import Worker, WorkerState
 
-from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
+from modeldeck.backend.models import ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import model_folders
 from modeldeck.tui.delete_flow import DeleteFlow, DiskDeleter
 from modeldeck.tui.download_flow import DownloadFlow
-from modeldeck.tui.engine_view import EngineView
-from modeldeck.tui.load_flow import LoadFlow
-from modeldeck.tui.messages import EngineChanged, LoadProgressed, PanesMounted
-from modeldeck.tui.screens.panes import PanesScreen
+from modeldeck.tui.messages import PanesMounted
+from modeldeck.tui.screens.engine_screen import EngineScreen
 from modeldeck.tui.widgets.model_browser import ModelBrowser
 from modeldeck.tui.widgets.model_list import ModelList
 from modeldeck.tui.widgets.pane_bar import PaneBar
 
 if TYPE_CHECKING:
-    from modeldeck.backend.errors import BackendError
     from modeldeck.backend.estimate.figures import Estimate
-    from modeldeck.backend.measurements import Measurement
     from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
-    from modeldeck.tui.widgets.chat_panel import ChatPanel
-    from modeldeck.tui.widgets.right_side import RightSide
 
-_logger = logging.getLogger(__name__)
-
-_STOP_SECONDS = 1.0
-"""So long after its end escape is still meant for the reply; it must not lead where letters are commands."""
 _AT_LATEST_SECONDS = 0.5
 """After this time the other panes come even if the first frame has not been seen."""
 
 
-class MainScreen(PanesScreen):
+class MainScreen(EngineScreen):
     """Everything that can be done from the panes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,19 +39,12 @@ class MainScreen(PanesScreen):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._complete = False
-        self._reply_ended = -inf
-        self._spare_error: BackendError | None = None
-        self._copies_seen: tuple[ModelStatus, int] | None = None
-        self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
-        self.fitting = self.loads.fitting
         deleter = DiskDeleter(model_folders(services.settings, services.paths), services.paths.hub_cache, self._held)
         self.deletions = DeleteFlow(self, services, deleter, self._forget, lambda: self.browser.search())
         self.downloads = DownloadFlow(self, services, self._show_download, self._go_to_model, self._list_too)
 
     def on_mount(self) -> None:
         """The other panes follow once the first frame is out."""
-        self.services.manager.on_change = self._tell_change
-        self.services.manager.on_measured = self._measured
         self.watch(self.browser, "counts", self._show_counts, init=False)
         self.call_after_refresh(self._after_first_frame)
         # A key that opens a dialog at once keeps this screen from being refreshed, and nothing may wait for that.
@@ -91,18 +69,6 @@ class MainScreen(PanesScreen):
     def estimate(self, model: ModelInfo) -> Estimate | None:
         """What this model would need, loaded as enter would load it; None while that is not known."""
         return self.fitting.estimate(model)
-
-    def _measured(self, measurement: Measurement) -> None:
-        """Called by the manager in the middle of its work."""
-        self.run_worker(self._keep_measurement(measurement), group="measurements", exit_on_error=False)
-
-    async def _keep_measurement(self, measurement: Measurement) -> None:
-        """What a load took is preferred to what was reckoned, from the next look on."""
-        try:
-            await asyncio.to_thread(self.services.measurements.keep, measurement)
-        except OSError as error:
-            self.services.log.append(f"What the load took is not remembered: {clean_name(str(error))}")
-        self.fitting.outdate()
 
     def _refit(self) -> None:
         """The memory is not what it was."""
@@ -170,9 +136,7 @@ class MainScreen(PanesScreen):
         if action == "error":
             return status is ModelStatus.FAILED
         if action == "cancel":
-            manager = self.services.manager
-            just_ended = monotonic() - self._reply_ended < _STOP_SECONDS
-            return manager.load_running or manager.generating or self.downloads.running or just_ended
+            return self.services.manager.load_running or self.reply_runs or self.downloads.running
         if action == "back":
             return self.pane != "models"
         if action == "show_all":
@@ -192,57 +156,6 @@ class MainScreen(PanesScreen):
         if self.right is not None:
             self.right.highlighted = message.model
 
-    @on(EngineChanged)
-    def _engine_changed(self) -> None:
-        manager = self.services.manager
-        self._tell_spare()
-        if manager.loaded is not None and manager.loaded != self.loaded:
-            for note in manager.loaded.notes:
-                self.services.log.append(note)
-        self.loaded = manager.loaded
-        self.engine = EngineView.of(manager, self.loads.name_of)
-        self.model_name = self.engine.model_name
-        self.browser.active_id = self.engine.model_id
-        self.browser.active_status = self.engine.status
-        if self.status is not None and self.right is not None:
-            self.status.progress = manager.progress
-            if manager.loaded is None:
-                self.status.speed = None
-            self._look_for_copy(self.right)
-
-    def _look_for_copy(self, right: RightSide) -> None:
-        """A load that ends may have removed a prepared copy, and some time after it a new one may be whole."""
-        seen = (self.services.manager.status, self.services.manager.copies_written)
-        if seen != self._copies_seen:
-            self._copies_seen = seen
-            right.refresh_copy()
-
-    @on(LoadProgressed)
-    def _show_progress(self, message: LoadProgressed) -> None:
-        if self.status is not None and self.engine.status is ModelStatus.LOADING:
-            self.status.progress = message.progress
-
-    def on_chat_panel_reply_started(self) -> None:
-        """The footer offers to stop it."""
-        self.refresh_bindings()
-
-    def on_chat_panel_reply_progressed(self, message: ChatPanel.ReplyProgressed) -> None:
-        """How fast the reply comes."""
-        self._show_speed(message.tokens_per_second)
-
-    def on_chat_panel_reply_finished(self, message: ChatPanel.ReplyFinished) -> None:
-        """The figure of the whole reply stays."""
-        if message.stats is not None and message.stats.tokens_per_second:
-            self._show_speed(message.stats.tokens_per_second)
-        if message.stats is None or message.stats.finish_reason is not FinishReason.CANCELLED:
-            self._reply_ended = monotonic()
-            self.set_timer(_STOP_SECONDS, self.refresh_bindings)
-        self.refresh_bindings()
-
-    def _show_speed(self, tokens_per_second: float) -> None:
-        if self.status is not None:
-            self.status.speed = tokens_per_second
-
     def _show_download(self, name: str, progress: DownloadProgress | None) -> None:
         if self.status is not None:
             self.status.download_name = name
@@ -259,28 +172,6 @@ class MainScreen(PanesScreen):
         """The focus stays: the next key may be meant for the prompt."""
         self.browser.add(model, highlight=False)
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """What the flows do not expect ends neither the app nor unseen."""
-        if event.state is WorkerState.ERROR:
-            error = event.worker.error
-            what = {"engine": "load or unload"}.get(event.worker.group, event.worker.group)
-            _logger.error("The %s met an error that nobody expected.", what, exc_info=error)
-            said = f"The {what} ended by an error in modeldeck ({type(error).__name__}); the log file says more."
-            self.notify(said, severity="error", timeout=12, markup=False)
-
-    def _tell_spare(self) -> None:
-        """Once until engines work again: a load will need what the spare could not do."""
-        error = self.services.manager.spare_error
-        if error is not None and self._spare_error is None:
-            self.services.log.append(f"The engine in waiting died: {error} {error.detail}".rstrip())
-            said = f"The engine in waiting died, so loads may be slow or fail: {clean_name(str(error), 300)}"
-            self.notify(said, severity="warning", timeout=12, markup=False)
-        self._spare_error = error
-
-    def _tell_change(self) -> None:
-        """Called by the manager in the middle of its work, so the screen asks it later."""
-        self.post_message(EngineChanged())
-
     def _show_counts(self, counts: str) -> None:
         self.query_one(PaneBar).counts = counts
 
@@ -292,6 +183,3 @@ class MainScreen(PanesScreen):
 
     def _forget(self, model_id: str) -> None:
         self.browser.model_list.drop([model_id])
-
-    def _find(self, model_id: str) -> ModelInfo | None:
-        return self.browser.shelf.get(model_id)

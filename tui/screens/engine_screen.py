@@ -1,0 +1,141 @@
+"""Follows the engine: what it does, what it took, what it says, shown in all panes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.worker import Worker, WorkerState
+
+from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
+from modeldeck.backend.text import clean_name
+from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.load_flow import LoadFlow
+from modeldeck.tui.messages import EngineChanged, LoadProgressed
+from modeldeck.tui.screens.panes import PanesScreen
+
+if TYPE_CHECKING:
+    from modeldeck.backend.errors import BackendError
+    from modeldeck.backend.measurements import Measurement
+    from modeldeck.tui.services import Services
+    from modeldeck.tui.widgets.chat_panel import ChatPanel
+    from modeldeck.tui.widgets.right_side import RightSide
+
+_logger = logging.getLogger(__name__)
+
+_STOP_SECONDS = 1.0
+"""So long after its end escape is still meant for the reply; it must not lead where letters are commands."""
+
+
+class EngineScreen(PanesScreen):
+    """Passes the state of the manager down to the panes."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._reply_ended = -inf
+        self._spare_error: BackendError | None = None
+        self._copies_seen: tuple[ModelStatus, int] | None = None
+        self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
+        self.fitting = self.loads.fitting
+
+    def on_mount(self) -> None:
+        """The manager tells what happens from now on."""
+        self.services.manager.on_change = self._tell_change
+        self.services.manager.on_measured = self._measured
+
+    @property
+    def reply_runs(self) -> bool:
+        """Whether escape is meant for a reply: one that is being written, or that has just ended."""
+        return self.services.manager.generating or monotonic() - self._reply_ended < _STOP_SECONDS
+
+    def _measured(self, measurement: Measurement) -> None:
+        """Called by the manager in the middle of its work."""
+        self.run_worker(self._keep_measurement(measurement), group="measurements", exit_on_error=False)
+
+    async def _keep_measurement(self, measurement: Measurement) -> None:
+        """What a load took is preferred to what was reckoned, from the next look on."""
+        try:
+            await asyncio.to_thread(self.services.measurements.keep, measurement)
+        except OSError as error:
+            self.services.log.append(f"What the load took is not remembered: {clean_name(str(error))}")
+        self.fitting.outdate()
+
+    @on(EngineChanged)
+    def _engine_changed(self) -> None:
+        manager = self.services.manager
+        self._tell_spare()
+        if manager.loaded is not None and manager.loaded != self.loaded:
+            for note in manager.loaded.notes:
+                self.services.log.append(note)
+        self.loaded = manager.loaded
+        self.engine = EngineView.of(manager, self.loads.name_of)
+        self.model_name = self.engine.model_name
+        self.browser.active_id = self.engine.model_id
+        self.browser.active_status = self.engine.status
+        if self.status is not None and self.right is not None:
+            self.status.progress = manager.progress
+            if manager.loaded is None:
+                self.status.speed = None
+            self._look_for_copy(self.right)
+
+    def _look_for_copy(self, right: RightSide) -> None:
+        """A load that ends may have removed a prepared copy, and some time after it a new one may be whole."""
+        seen = (self.services.manager.status, self.services.manager.copies_written)
+        if seen != self._copies_seen:
+            self._copies_seen = seen
+            right.refresh_copy()
+
+    @on(LoadProgressed)
+    def _show_progress(self, message: LoadProgressed) -> None:
+        if self.status is not None and self.engine.status is ModelStatus.LOADING:
+            self.status.progress = message.progress
+
+    def on_chat_panel_reply_started(self) -> None:
+        """The footer offers to stop it."""
+        self.refresh_bindings()
+
+    def on_chat_panel_reply_progressed(self, message: ChatPanel.ReplyProgressed) -> None:
+        """How fast the reply comes."""
+        self._show_speed(message.tokens_per_second)
+
+    def on_chat_panel_reply_finished(self, message: ChatPanel.ReplyFinished) -> None:
+        """The figure of the whole reply stays."""
+        if message.stats is not None and message.stats.tokens_per_second:
+            self._show_speed(message.stats.tokens_per_second)
+        if message.stats is None or message.stats.finish_reason is not FinishReason.CANCELLED:
+            self._reply_ended = monotonic()
+            self.set_timer(_STOP_SECONDS, self.refresh_bindings)
+        self.refresh_bindings()
+
+    def _show_speed(self, tokens_per_second: float) -> None:
+        if self.status is not None:
+            self.status.speed = tokens_per_second
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What the flows do not expect ends neither the app nor unseen."""
+        if event.state is WorkerState.ERROR:
+            error = event.worker.error
+            what = {"engine": "load or unload"}.get(event.worker.group, event.worker.group)
+            _logger.error("The %s met an error that nobody expected.", what, exc_info=error)
+            said = f"The {what} ended by an error in modeldeck ({type(error).__name__}); the log file says more."
+            self.notify(said, severity="error", timeout=12, markup=False)
+
+    def _tell_spare(self) -> None:
+        """Once until engines work again: a load will need what the spare could not do."""
+        error = self.services.manager.spare_error
+        if error is not None and self._spare_error is None:
+            self.services.log.append(f"The engine in waiting died: {error} {error.detail}".rstrip())
+            said = f"The engine in waiting died, so loads may be slow or fail: {clean_name(str(error), 300)}"
+            self.notify(said, severity="warning", timeout=12, markup=False)
+        self._spare_error = error
+
+    def _tell_change(self) -> None:
+        """Called by the manager in the middle of its work, so the screen asks it later."""
+        self.post_message(EngineChanged())
+
+    def _find(self, model_id: str) -> ModelInfo | None:
+        return self.browser.shelf.get(model_id)
