@@ -30,6 +30,7 @@ def engine(home: Path) -> Path:
 def _load(opened: Terminal) -> None:
     """Load the model that is highlighted first."""
     opened.wait_for("enter loads")
+    opened.wait_for("tiny-llama")
     opened.press("enter")
     opened.wait_for(LOADED)
 
