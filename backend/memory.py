@@ -15,7 +15,7 @@ from modeldeck.backend.devices import available_devices, usable_cores
 from modeldeck.backend.gpu_driver import GpuDriver
 from modeldeck.backend.gpu_reader import RETRY_SECONDS, GpuReader
 from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading, UnreadableDevice
-from modeldeck.backend.processes import family, private_bytes, resident_bytes, swapped_bytes
+from modeldeck.backend.processes import family, mapped_bytes, resident_bytes, swapped_bytes
 
 __all__ = [
     "RETRY_SECONDS",
@@ -47,14 +47,13 @@ class MemoryMonitor:
     def read(self, pids: Sequence[int] = ()) -> MemoryReading:
         """The devices, the RAM and the swap, and what these processes (the engines) and their children hold."""
         engines = family(pids, self._proc)
-        ram = self._ram()
+        ram = self._ram(sum(mapped_bytes(pid, self._proc) for pid in engines))
         gpus = self._gpus.read(engines, ram)
         return MemoryReading(
             devices=gpus.devices,
             ram=ram,
             swap=self._swap(),
             engine_bytes=sum(resident_bytes(pid, self._proc) for pid in engines),
-            engine_private_bytes=sum(private_bytes(pid, self._proc) for pid in engines),
             engine_swap_bytes=sum(swapped_bytes(pid, self._proc) for pid in engines),
             unreadable=gpus.unreadable,
             problem=gpus.problem,
@@ -62,11 +61,15 @@ class MemoryMonitor:
             driver=gpus.driver,
         )
 
-    def _ram(self) -> DeviceMemory:
+    def _ram(self, mapped: int) -> DeviceMemory:
+        """The RAM, where ``mapped`` bytes of files are in use by engines.
+
+        The system calls such pages available, since it may drop them; a model whose weights are dropped stands still.
+        """
         import psutil
 
         memory = psutil.virtual_memory()
-        total, used = int(memory.total), int(memory.total - memory.available)
+        total, used = int(memory.total), int(memory.total - memory.available) + mapped
         limit = self._cgroups.memory()
         if limit is not None and limit.limit_bytes < total:
             total, used = limit.limit_bytes, limit.used_bytes

@@ -71,9 +71,6 @@ class MemoryReading(Struct, frozen=True, kw_only=True):
     """None where there is none, or nobody may look."""
     engine_bytes: int = 0
     """Resident bytes of the engine and its children; what they share is counted in each."""
-    engine_private_bytes: int = 0
-    """What of it nobody else has and no file backs: what ending the engine surely gives back. Pages of mapped weights
-    count as free already, since the system may take them at any time."""
     engine_swap_bytes: int = 0
     """What of the engine and its children lies in the swap."""
     unreadable: tuple[UnreadableDevice, ...] = ()

@@ -56,13 +56,12 @@ def resident_bytes(pid: int, proc: Path) -> int:
         return 0
 
 
-def private_bytes(pid: int, proc: Path) -> int:
-    """The resident set without what is mapped from files or shared; all of it where the kernel does not say."""
+def mapped_bytes(pid: int, proc: Path) -> int:
+    """What of the resident set is mapped from files or shared; 0 where the kernel does not say."""
     try:
-        _, resident, shared, *_ = (proc / str(pid) / "statm").read_text(encoding="ascii").split()
-        return max(0, int(resident) - int(shared)) * PAGE_BYTES
-    except (OSError, ValueError):
-        return resident_bytes(pid, proc)
+        return int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[2]) * PAGE_BYTES
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def swapped_bytes(pid: int, proc: Path) -> int:

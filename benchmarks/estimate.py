@@ -129,11 +129,11 @@ def _figures(
     if parts is None or parts.cache_total is None:
         raise RuntimeError(f"the headers of {info.path} tell too little")
     memory = MemoryMonitor().read()
-    needed = estimate(info, request, memory, context_tokens=tokens, prompt_tokens=prompt).needed_bytes
+    expected = estimate(info, request, memory, context_tokens=tokens, prompt_tokens=prompt).peak_bytes
     return (
         Figure("weights", parts.weight_total, loaded.weight_bytes),
         Figure("cache", parts.cache_total, stats.cache_bytes),
-        Figure("peak", needed - IMPORTED_BYTES, peak),
+        Figure("peak", expected - IMPORTED_BYTES, peak),
     )
 
 

@@ -109,12 +109,15 @@ def _run(
         bool, typer.Option("--trust-remote-code", help="Let the model run code that it brings along.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no figures.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Load what does not fit by the estimate, too.")] = False,
     **options: object,
 ) -> None:
     """Load a model and reply to one prompt on standard output."""
     from modeldeck.tui.cli_commands.reply import run_model
 
-    code = run_model(_workspace(), model, prompt, options, trust_remote_code=trust_remote_code, quiet=quiet)
+    code = run_model(
+        _workspace(), model, prompt, options, trust_remote_code=trust_remote_code, quiet=quiet, force=force
+    )
     raise typer.Exit(code)
 
 

@@ -38,8 +38,6 @@ def estimate_group(estimate: Estimate) -> Group:
     """The verdict in words, and for each device what is needed against what is free."""
     verdict = "not known whether it fits" if estimate.verdict is Verdict.UNKNOWN else estimate.verdict.value
     rows = [("Verdict", f"{verdict}, for a conversation of {fmt.tokens(estimate.context_tokens)}")]
-    if estimate.measured_bytes is not None:
-        rows.append(("Measured here", fmt.size(estimate.measured_bytes)))
     for need in estimate.devices:
         rows += [("RAM" if need.device == "ram" else need.device, _needed(need)), ("", _left(need))]
     return Group("Estimate", tuple(rows))

@@ -31,6 +31,8 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
     lines = [_verdict_line(told)]
     if told.devices:
         lines.append(_needs_line(told))
+        if told.measured_bytes is not None and told.grounds:
+            lines.append(Content(told.grounds[0]))  # what was measured, and for how long a conversation
         lines += _reclaimable_lines(told)
         lines += [_free_line(device, unloads) for device in told.devices]
         lines += _held_lines(told, fit.memory)
@@ -50,8 +52,6 @@ def _verdict_line(told: Estimate) -> Content:
 
 
 def _needs_line(told: Estimate) -> Content:
-    if told.measured_bytes is not None:
-        return Content(f"Needs {gigabytes(told.measured_bytes)} GB, measured here")
     parts = (
         ("weights", sum(device.weights_bytes for device in told.devices)),
         ("cache", sum(device.cache_bytes for device in told.devices)),
@@ -63,11 +63,11 @@ def _needs_line(told: Estimate) -> Content:
 
 
 def _reclaimable_lines(told: Estimate) -> list[Content]:
-    """Said where it matters: why something fits that needs more than is free."""
-    reclaimable = sum(device.reclaimable_bytes for device in told.devices)
+    """Said where it matters: why more will be used than is needed."""
+    reclaimable = told.peak_bytes - told.needed_bytes
     if reclaimable < max(_WORTH_SAYING, told.needed_bytes // 10):
         return []
-    return [Content(f"{gigabytes(reclaimable)} GB of it are pages of the file, which the system may take back")]
+    return [Content(f"More will show as used: {gigabytes(reclaimable)} GB of the file, until others need the room")]
 
 
 def _free_line(device: DeviceNeed, unloads: bool) -> Content:

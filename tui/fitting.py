@@ -109,9 +109,9 @@ class Fitting:
         other = suggest(model, request, reading, context_tokens=context_tokens, credit=credit, prepared=prepared)
         return Fit(found, other, reading)
 
-    def verdict(self, model: ModelInfo) -> Verdict:
+    def verdict(self, model: ModelInfo, request: LoadRequest | None = None) -> Verdict:
         """Whether it fits."""
-        found = self.estimate(model)
+        found = self.estimate(model, request)
         return found.verdict if found is not None else Verdict.UNKNOWN
 
     def _look(self) -> None:

@@ -91,13 +91,14 @@ class LoadFlow:
         elif not model.loadable:
             self._show_problems(model)
         elif self.fitting.verdict(model) is Verdict.DOES_NOT_FIT:
-            self.options(model)  # with the figures before the eyes; loading it all the same is one more enter
+            self.options(model)  # with the figures before the eyes; it can be loaded all the same
         else:
             self.start(model, self.request_for(model))
 
     def options(self, model: ModelInfo, tried: LoadRequest | None = None) -> None:
         """Ask how to load the model, then load it; begins with the options that were tried."""
-        if self._refuse_broken(model):
+        if not model.loadable:
+            self._show_problems(model)
             return
         from modeldeck.tui.screens.load_dialog import LoadDialog  # Select, which no first frame waits for
 

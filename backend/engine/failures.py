@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 
 import torch
@@ -40,6 +41,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     return (
         isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)  # a file that cannot even be mapped
         or "DefaultCPUAllocator: can't allocate" in text
         or "DefaultCPUAllocator: not enough memory" in text
         or "CUDA out of memory" in text

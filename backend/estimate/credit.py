@@ -9,14 +9,14 @@ from modeldeck.backend.models import LoadedModel
 def credit_of(memory: MemoryReading, loaded: LoadedModel | None) -> dict[str, int]:
     """Bytes by device name; empty where no model is loaded.
 
-    ``memory`` is a reading that counts the model's engine alone (``MemoryMonitor.read(manager.model_pids)``). Of RAM,
-    mapped weights give nothing back: the system counts their pages as available already.
+    ``memory`` is a reading that counts the model's engine alone (``MemoryMonitor.read(manager.model_pids)``), which
+    takes the weights that it has mapped for used RAM.
     """
     if loaded is None:
         return {}
     credit = {gpu.name: held for gpu in memory.devices if (held := _held(gpu, loaded)) > 0}
-    if memory.engine_private_bytes > 0:
-        credit["ram"] = memory.engine_private_bytes
+    if memory.engine_bytes > 0:
+        credit["ram"] = memory.engine_bytes
     return credit
 
 

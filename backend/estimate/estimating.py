@@ -132,8 +132,8 @@ def _measured_peaks(measured: Measurement, needs: list[DeviceNeed]) -> dict[str,
 
 def _lengthened(peaks: dict[str, int], needs: list[DeviceNeed], shorter: list[DeviceNeed]) -> dict[str, int]:
     """The measured peaks, and what a longer conversation adds to them by the estimate: its cache, its prefill."""
-    before = {need.device: need.needed_bytes for need in shorter}
-    return {need.device: peaks[need.device] + max(0, need.needed_bytes - before.get(need.device, 0)) for need in needs}
+    before = {need.device: need.peak_bytes for need in shorter}
+    return {need.device: peaks[need.device] + max(0, need.peak_bytes - before.get(need.device, 0)) for need in needs}
 
 
 def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str, int]) -> DeviceNeed:
@@ -141,6 +141,7 @@ def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str
     peak = expected.get(need.device)
     weights, working, engine = need.weights_bytes, need.working_bytes, need.engine_bytes
     if peak is not None:
+        peak -= min(need.reclaimable_bytes, peak)
         working = max(0, peak - weights - need.cache_bytes - engine)
         engine = max(0, min(engine, peak - weights - need.cache_bytes))
         weights = min(weights, max(0, peak - need.cache_bytes))
@@ -149,7 +150,7 @@ def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str
         weights_bytes=weights,
         cache_bytes=need.cache_bytes,
         working_bytes=working,
-        reclaimable_bytes=min(need.reclaimable_bytes, working),
+        reclaimable_bytes=need.reclaimable_bytes,
         engine_bytes=engine,
         free_bytes=need.free_bytes,
         credit_bytes=credit.get(need.device, 0),

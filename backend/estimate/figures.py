@@ -36,8 +36,8 @@ class DeviceNeed(Struct, frozen=True, kw_only=True):
     working_bytes: int = 0
     """Activations of the prefill and the logits, or what the load takes for a moment, whichever is more."""
     reclaimable_bytes: int = 0
-    """Of the working memory: pages of the weights' file that nobody needs any more, which the system takes back when
-    memory gets short. They count in the peak and not against what is free."""
+    """Beside all that: pages of the weights' file that nobody needs any more, which the system takes back when memory
+    gets short. They show in the peak and need no room."""
     engine_bytes: int = 0
     """What the engine takes before any weight is there."""
     free_bytes: int = 0
@@ -48,13 +48,18 @@ class DeviceNeed(Struct, frozen=True, kw_only=True):
 
     @property
     def needed_bytes(self) -> int:
-        """All parts together."""
+        """All parts that need room."""
         return self.weights_bytes + self.cache_bytes + self.working_bytes + self.engine_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """What would be resident at the most, where nothing else wants the memory."""
+        return self.needed_bytes + self.reclaimable_bytes
 
     @property
     def left_bytes(self) -> int:
         """What would be left; negative where it does not fit."""
-        return self.free_bytes + self.credit_bytes + self.reclaimable_bytes - self.needed_bytes
+        return self.free_bytes + self.credit_bytes - self.needed_bytes
 
 
 class Estimate(Struct, frozen=True, kw_only=True):
@@ -65,14 +70,20 @@ class Estimate(Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceNeed, ...] = ()
     """The devices that would hold a part, in the order in which they are filled; RAM last."""
     measured_bytes: int | None = None
-    """The peak of the same load on this machine, all devices together; None where it was never measured."""
+    """The peak of the same load on this machine, all devices together, with what a longer conversation adds to it by
+    the estimate; None where it was never measured. The parts of the devices are made to agree with it."""
     grounds: tuple[str, ...] = ()
     """How the figures came about and what was assumed, one sentence each."""
 
     @property
     def needed_bytes(self) -> int:
-        """What was measured here, else all parts of all devices."""
-        return self.measured_bytes or sum(device.needed_bytes for device in self.devices)
+        """All parts of all devices that need room."""
+        return sum(device.needed_bytes for device in self.devices)
+
+    @property
+    def peak_bytes(self) -> int:
+        """What would be resident at the most, on all devices together."""
+        return sum(device.peak_bytes for device in self.devices)
 
 
 class Suggestion(Struct, frozen=True, kw_only=True):

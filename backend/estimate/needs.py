@@ -32,7 +32,7 @@ def _ram_need(parts: Parts, ram: DeviceMemory) -> DeviceNeed:
         device=ram.name,
         weights_bytes=parts.weight_total - extra.untouched,
         cache_bytes=cache,
-        working_bytes=working,
+        working_bytes=firm,
         reclaimable_bytes=max(0, working - firm),
         engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
         free_bytes=ram.free_bytes,

@@ -113,7 +113,6 @@ async def test_the_estimate_shows_what_is_needed_against_what_is_free_and_on_wha
         text = " ".join(screen_text(app).split())
         for words in (
             "tight, for a conversation of 8,192 tokens",
-            "Measured here 17.9 GB",
             "cuda:0 needs 17.9 GB = weights 15.3 GB + cache 1.1 GB + working 500 MB + engine 1.0 GB",
             "free 10.0 GB + 14.2 GB from unloading of 80.0 GB, 6.3 GB would be left",
             "vllm (pid 4312, ann) holds 17.9 GB of cuda:0.",

@@ -10,7 +10,7 @@ import typer
 from msgspec.structs import replace
 
 from modeldeck.backend.estimate.estimating import estimate
-from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Estimate, Suggestion
+from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Estimate, Suggestion, Verdict
 from modeldeck.backend.estimate.suggesting import suggest
 from modeldeck.backend.gguf_copies import GgufCopies
 from modeldeck.backend.load_defaults import default_request
@@ -22,8 +22,9 @@ from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import Settings
 from modeldeck.tui.cli_commands.listing import find_model
 from modeldeck.tui.cli_commands.options import given_options
-from modeldeck.tui.cli_commands.output import print_json, print_table, say
+from modeldeck.tui.cli_commands.output import fail, print_json, print_table, say
 from modeldeck.tui.cli_commands.workspace import Workspace
+from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import size, whole
 
 LONGEST_CONTEXT = 2**27
@@ -38,6 +39,8 @@ def show_estimate(
     if not 1 <= tokens <= LONGEST_CONTEXT:
         raise typer.BadParameter(f"must be from 1 to {LONGEST_CONTEXT:,} tokens", param_hint="--context")
     model = find_model(workspace, text)
+    if reason := model.why_not_loadable:
+        fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(reason, limit=400)}")
     request = _request(workspace, model, options)
     memory = MemoryMonitor().read()
     prepared = model.format is ModelFormat.GGUF and _has_copy(workspace, model)
@@ -49,6 +52,24 @@ def show_estimate(
         print_json({"model": model.id, "request": _asked(request), **estimate_document(found, instead)})
     else:
         _print(model, request, found, instead)
+
+
+def refuse_what_does_not_fit(workspace: Workspace, model: ModelInfo, request: LoadRequest, tokens: int) -> None:
+    """End the command with code 4 and the figures where the load cannot fit into what is free now."""
+    memory = MemoryMonitor().read()
+    prepared = model.format is ModelFormat.GGUF and _has_copy(workspace, model)
+    measured = _measured(workspace, request, memory)
+    found = estimate(model, request, memory, context_tokens=tokens, measured=measured, prepared=prepared)
+    if found.verdict is not Verdict.DOES_NOT_FIT:
+        return
+    free = " and ".join(f"{size(need.free_bytes)} is free on {need.device}" for need in found.devices)
+    instead = suggest(model, request, memory, context_tokens=tokens, prepared=prepared).quantization
+    way = f" --quantization {instead} would fit." if instead not in (None, request.quantization) else ""
+    fail(
+        f"{clean_name(model.name)} does not fit: it needs about {size(found.needed_bytes)}, and {free}.{way}"
+        " --force tries it all the same.",
+        ExitCode.DOES_NOT_FIT,
+    )
 
 
 def estimate_document(found: Estimate, instead: Suggestion) -> dict[str, object]:
@@ -97,8 +118,9 @@ def _print(model: ModelInfo, request: LoadRequest, found: Estimate, instead: Sug
         print_table(head, [_device_row(need) for need in found.devices])
     for ground in found.grounds:
         say(f"- {clean_name(ground, limit=400)}")
-    for line in _suggestions(request, instead):
-        say(line)
+    if found.verdict is not Verdict.UNKNOWN:
+        for line in _suggestions(request, instead):
+            say(line)
 
 
 def _device_row(need: DeviceNeed) -> tuple[str, ...]:

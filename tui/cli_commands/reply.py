@@ -23,6 +23,7 @@ from modeldeck.backend.text import clean_name
 from modeldeck.config.generation import GenerationSettings, merge
 from modeldeck.config.settings import Settings
 from modeldeck.config.store import GenerationStore
+from modeldeck.tui.cli_commands.estimating import refuse_what_does_not_fit
 from modeldeck.tui.cli_commands.obtaining import find_or_download
 from modeldeck.tui.cli_commands.options import LOAD_SETTINGS, given_options
 from modeldeck.tui.cli_commands.output import fail, note, say
@@ -32,6 +33,10 @@ from modeldeck.tui.format import seconds, tokens, tokens_per_second
 
 if TYPE_CHECKING:
     from modeldeck.tui.cli_commands.workspace import Workspace
+
+
+_SOME_TOKENS = 512
+"""Of a reply, where no setting says how long it may be."""
 
 
 def read_prompt(prompt: str | None) -> str:
@@ -53,6 +58,7 @@ def run_model(
     *,
     trust_remote_code: bool,
     quiet: bool,
+    force: bool = False,
 ) -> ExitCode:
     """Reply to the prompt with the model that the text names, and say how it ended.
 
@@ -70,6 +76,9 @@ def run_model(
         note(f"modeldeck: {problem}")
     request = _request(workspace.settings, model, load, trust_remote_code=trust_remote_code)
     settings = merge(store.effective(model.id), given)
+    if not force:
+        new_tokens = settings.max_new_tokens
+        refuse_what_does_not_fit(workspace, model, request, len(prompt) // 2 + (new_tokens or _SOME_TOKENS))
     start = embedded_engine(workspace.settings, workspace.paths, logging.getLogger("modeldeck.engine").info)
     manager = PipelineManager(start, keep_spare=False, stall_seconds=workspace.settings.stall_seconds)
     manager.on_measured = partial(_keep, Measurements(workspace.paths.measurements))

@@ -61,7 +61,10 @@ class AddDialog(Dialog[ModelInfo | HubModel]):
         with Vertical(classes="dialog"):
             yield Static(Content("Add a model"), classes="dialog-title")
             yield Static(
-                Content("A folder or a .gguf file on this machine, or a Hub id (org/name), which is downloaded."),
+                Content(
+                    "A Hub id (org/name), which is downloaded, or a folder or .gguf file on this machine, which is"
+                    " listed until modeldeck ends; model_folders in config.toml keeps folders."
+                ),
                 classes="dialog-muted",
             )
             yield Input(placeholder="~/models/name or org/name", compact=True, id="typed")

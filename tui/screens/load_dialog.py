@@ -16,7 +16,7 @@ from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
-from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT
+from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
@@ -114,6 +114,8 @@ class LoadDialog(Dialog[LoadRequest]):
         self.query_one("#stored-note").display = False
         self._fill_devices()
         self._judge()
+        if self._fitting.verdict(self._model, self._request) is Verdict.DOES_NOT_FIT:
+            self.query_one("#cancel").focus()  # a second enter out of habit loads nothing
         if self._model.format is ModelFormat.GGUF:
             self._offer_quantization()
 
@@ -163,17 +165,22 @@ class LoadDialog(Dialog[LoadRequest]):
     @on(Checkbox.Changed)
     def _judge(self) -> None:
         """What the fields say now, against what is free now."""
-        self.query_one(FitView).show_load(self._asked(), self._context_tokens())
+        view = self.query_one(FitView)
+        if (tokens := self._context_tokens()) is None:
+            view.say_wrong("Context must be 1 or more tokens.")
+        else:
+            view.show_load(self._asked(), tokens)
 
     def _context_field(self) -> Input:
         tokens = min(DEFAULT_CONTEXT, self._model.context_length or DEFAULT_CONTEXT)
         return Input(str(tokens), type="integer", max_length=8, compact=True, id="context", select_on_focus=True)
 
-    def _context_tokens(self) -> int:
-        """What stands in the field, within the model's own limit; a field that is empty counts as the default."""
+    def _context_tokens(self) -> int | None:
+        """What stands in the field, within the model's own limit; None where it is no number of tokens."""
         text = self.query_one("#context", Input).value
-        tokens = int(text) if text.isdecimal() and int(text) > 0 else DEFAULT_CONTEXT
-        return min(tokens, self._model.context_length or _MOST_TOKENS)
+        if not text.isdecimal() or int(text) < 1:
+            return None
+        return min(int(text), self._model.context_length or _MOST_TOKENS)
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:

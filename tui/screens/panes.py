@@ -33,7 +33,7 @@ WIDE = 100
 """Columns from which both sides show at once."""
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 """Columns and lines below which there is no room for anything."""
-_MOST_FOR_MODELS = 70
+_MOST_FOR_MODELS = 80
 """Columns; a wider list would only be emptier."""
 
 

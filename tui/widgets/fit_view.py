@@ -37,11 +37,21 @@ class FitView(Static):
         self._load = (request, context_tokens)
         self.refresh_fit()
 
+    def say_wrong(self, sentence: str) -> None:
+        """Nothing can be judged, and why."""
+        self._load = None
+        self._show(Content.styled(f"! {sentence}", "$text-error"))
+
     def refresh_fit(self) -> None:
         """Judge it anew; drawn only where a figure as it is shown has changed."""
-        if self._load is None or (fit := self._fitting.fit(self._model, *self._load)) is None:
+        if self._load is None:
             return
-        said = Content("\n").join(fit_lines(fit, self._load[0], self._unloads))
+        if (fit := self._fitting.fit(self._model, *self._load)) is None:
+            self._show(Content("Whether it fits is not known: the memory of this machine does not answer yet."))
+        else:
+            self._show(Content("\n").join(fit_lines(fit, self._load[0], self._unloads)))
+
+    def _show(self, said: Content) -> None:
         if said != self._shown:
             self._shown = said
             self.update(said)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from modeldeck.backend.memory import DeviceMemory, MemoryMonitor, MemoryReading
 from modeldeck.config.declaration import settings_of
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.store import GenerationStore
@@ -42,6 +43,19 @@ class TestReply:
         assert modeldeck("run", "-q", "tiny-llama", "hello").code == 0
         shown = modeldeck("show", "tiny-llama", "--estimate", "--device", "cpu", "--context", "1")
         assert "measured here" in shown.out.casefold()
+
+    def test_a_model_that_does_not_fit_is_refused_with_its_figures_unless_it_is_forced(
+        self, modeldeck: Modeldeck, engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=7_990_000_000, total_bytes=8_000_000_000)
+        reading = MemoryReading(devices=(), ram=ram)
+        monkeypatch.setattr(MemoryMonitor, "read", lambda self, pids=(): reading)
+        ended = modeldeck("run", "-q", "tiny-llama", "hello", "--device", "cpu")
+        assert ended.code == 4
+        assert ended.out == ""
+        assert "tiny-llama does not fit: it needs about" in ended.err
+        assert "10.0 MB is free on ram" in ended.err
+        assert modeldeck("run", "-q", "tiny-llama", "hello", "--device", "cpu", "--force").code == 0
 
     def test_the_prompt_comes_from_stdin(self, engine: Path) -> None:
         engine.write_text("reply <{prompt}>\nserve")

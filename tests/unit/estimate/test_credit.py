@@ -34,11 +34,11 @@ def test_where_the_driver_says_nothing_the_engines_own_figure_counts() -> None:
     assert credit_of(machine(79 * GB), LOADED) == {"cuda:0": GB}, "never more than is used"
 
 
-def test_ram_gives_back_what_is_not_mapped() -> None:
-    memory = replace(machine(), engine_bytes=20 * GB, engine_private_bytes=4 * GB)
+def test_ram_gives_back_what_the_engine_has() -> None:
+    memory = replace(machine(), engine_bytes=20 * GB)
     on_cpu = replace(LOADED, device="cpu", peaks={"ram": 20 * GB})
-    assert credit_of(memory, on_cpu) == {"ram": 4 * GB}
-    assert credit_of(replace(memory, engine_private_bytes=0), on_cpu) == {}
+    assert credit_of(memory, on_cpu) == {"ram": 20 * GB}
+    assert credit_of(replace(memory, engine_bytes=0), on_cpu) == {}
 
 
 def test_without_a_model_there_is_nothing_to_give_back() -> None:

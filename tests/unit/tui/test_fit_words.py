@@ -46,14 +46,15 @@ def test_what_unloading_gives_back_is_counted_and_named() -> None:
     assert "61.6 of 80.0 GB on cuda:0 + 14.2 from unloading" in said(told, unloads=True)
 
 
-def test_a_measured_figure_is_said_to_be_one() -> None:
-    assert "Needs 17.2 GB, measured here" in said(replace(FITS, measured_bytes=17_200_000_000))
+def test_what_was_measured_here_is_told_with_its_conversation() -> None:
+    ground = "Measured here: 17.2 GB at the peak of a conversation of 65 tokens."
+    assert ground in said(replace(FITS, measured_bytes=17_200_000_000, grounds=(ground,)))
 
 
 def test_pages_that_the_system_may_take_back_are_told_and_do_not_count() -> None:
-    mapped = replace(GPU, device="ram", working_bytes=60 * GB, reclaimable_bytes=59 * GB)
-    lines = said(replace(FITS, devices=(mapped,)))
-    assert "59.0 GB of it are pages of the file, which the system may take back" in lines
+    lines = said(replace(FITS, devices=(replace(GPU, device="ram", reclaimable_bytes=59 * GB),)))
+    assert "More will show as used: 59.0 GB of the file, until others need the room" in lines
+    assert "Needs about 17.9 GB" in lines
     assert "short" not in lines
 
 
