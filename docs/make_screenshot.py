@@ -27,7 +27,6 @@ DEMO_MODELS = {
     "Qwen/Qwen3-8B": ("qwen3", 4096, 36, 8, 128, 12288, 151936, 40960),
     "meta-llama/Llama-3.1-8B-Instruct": ("llama", 4096, 32, 8, 128, 14336, 128256, 131072),
     "mistralai/Mistral-7B-Instruct-v0.3": ("mistral", 4096, 32, 8, 128, 14336, 32768, 32768),
-    "Qwen/Qwen3-0.6B": ("qwen3", 1024, 28, 8, 128, 3072, 151936, 40960),
 }
 """Model type, hidden size, layers, KV heads, head dimension, intermediate size, vocabulary, context."""
 
