@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,11 +12,17 @@ _UNLIMITED = 2**60
 
 
 class MemoryLimit(Struct, frozen=True):
-    """The tightest limit that holds for this process, in bytes."""
+    """What the limits of all groups above this process leave together, in bytes."""
 
     limit_bytes: int
+    """The tightest limit."""
     used_bytes: int
-    """Without the page cache that the kernel would give back at once (``inactive_file``)."""
+    """The limit without what is left in the group that has least left, which may be a wider one that is full."""
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left in the group that has least left."""
+        return self.limit_bytes - self.used_bytes
 
 
 class Cgroups:
@@ -26,34 +32,33 @@ class Cgroups:
         self._mount = mount
         self._membership = membership
 
-    def memory(self) -> MemoryLimit | None:
-        """The tightest memory limit, or None where there is none."""
-        found = [limit for limit in self._memory_limits() if limit.limit_bytes < _UNLIMITED]
-        return min(found, key=lambda limit: limit.limit_bytes, default=None)
+    def memory(self, mapped: int = 0) -> MemoryLimit | None:
+        """The limits of the memory, or None where there are none.
+
+        Page cache that the kernel would give back at once (``inactive_file``) is not used, apart from ``mapped`` bytes
+        of files that somebody is known to need.
+        """
+        return _together(self._memory_limits(mapped))
 
     def swap(self) -> MemoryLimit | None:
-        """The tightest limit of the swap, or None where there is none (version 1 limits RAM and swap together)."""
-        limits = ((_number(group / "memory.swap.max"), group) for group in self._groups(""))
-        found = [
-            MemoryLimit(limit, _number(group / "memory.swap.current") or 0)
-            for limit, group in limits
-            if limit is not None and 0 <= limit < _UNLIMITED
-        ]
-        return min(found, key=lambda limit: limit.limit_bytes, default=None)
+        """The limits of the swap, or None where there are none (version 1 limits RAM and swap together)."""
+        return _together(
+            (limit, _number(group / "memory.swap.current") or 0)
+            for group in self._groups("")
+            if (limit := _number(group / "memory.swap.max")) is not None
+        )
 
     def cores(self) -> float | None:
         """How many cores the tightest quota allows, or None where there is none."""
         return min(self._quotas(), default=None)
 
-    def _memory_limits(self) -> Iterator[MemoryLimit]:
+    def _memory_limits(self, mapped: int) -> Iterator[tuple[int, int]]:
         for group in self._groups(""):
-            limit = _number(group / "memory.max")
-            if limit is not None:
-                yield MemoryLimit(limit, _used(group, "memory.current", "inactive_file"))
+            if (limit := _number(group / "memory.max")) is not None:
+                yield limit, _used(group, "memory.current", "", mapped)
         for group in self._groups("memory"):
-            limit = _number(group / "memory.limit_in_bytes")
-            if limit is not None:
-                yield MemoryLimit(limit, _used(group, "memory.usage_in_bytes", "total_inactive_file"))
+            if (limit := _number(group / "memory.limit_in_bytes")) is not None:
+                yield limit, _used(group, "memory.usage_in_bytes", "total_", mapped)
 
     def _quotas(self) -> Iterator[float]:
         for group in self._groups(""):
@@ -83,13 +88,26 @@ class Cgroups:
             yield mount
 
 
-def _used(group: Path, usage: str, reclaimable: str) -> int:
+def _together(levels: Iterable[tuple[int, int]]) -> MemoryLimit | None:
+    """One limit out of the limit and the use of each level."""
+    held = [(limit, used) for limit, used in levels if 0 <= limit < _UNLIMITED]
+    if not held:
+        return None
+    tightest = min(limit for limit, _ in held)
+    left = max(0, min(limit - used for limit, used in held))
+    return MemoryLimit(tightest, tightest - left)
+
+
+def _used(group: Path, usage: str, prefix: str, mapped: int) -> int:
+    """What the group holds without its idle page cache; mapped pages may lie on either list of the kernel."""
     used = _number(group / usage) or 0
+    cached = {"inactive_file": 0, "active_file": 0}
     for line in _text(group / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
-        if name == reclaimable and value.isdecimal():
-            return max(0, used - int(value))
-    return used
+        if name.startswith(prefix) and (name := name.removeprefix(prefix)) in cached and value.isdecimal():
+            cached[name] = int(value)
+    firm = used - sum(cached.values())
+    return max(0, used - cached["inactive_file"], min(used, firm + mapped))
 
 
 def _text(path: Path) -> str:

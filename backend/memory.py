@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
-from modeldeck.backend.cgroups import Cgroups
+from modeldeck.backend.cgroups import Cgroups, MemoryLimit
 from modeldeck.backend.devices import available_devices, usable_cores
 from modeldeck.backend.gpu_driver import GpuDriver
 from modeldeck.backend.gpu_reader import RETRY_SECONDS, GpuReader
@@ -69,11 +69,8 @@ class MemoryMonitor:
         import psutil
 
         memory = psutil.virtual_memory()
-        total, used = int(memory.total), int(memory.total - memory.available) + mapped
-        limit = self._cgroups.memory()
-        if limit is not None and limit.limit_bytes < total:
-            total, used = limit.limit_bytes, limit.used_bytes
-        return DeviceMemory(name="ram", label="RAM", used_bytes=min(used, total), total_bytes=total)
+        total, free = _limited(int(memory.total), int(memory.available) - mapped, self._cgroups.memory(mapped))
+        return DeviceMemory(name="ram", label="RAM", used_bytes=total - free, total_bytes=total)
 
     def _swap(self) -> DeviceMemory | None:
         import psutil
@@ -82,10 +79,12 @@ class MemoryMonitor:
             swap = psutil.swap_memory()
         except (OSError, RuntimeError):  # a sandbox may hide it
             return None
-        total, used = int(swap.total), int(swap.used)
-        limit = self._cgroups.swap()
-        if limit is not None and limit.limit_bytes < total:
-            total, used = limit.limit_bytes, limit.used_bytes
-        return (
-            DeviceMemory(name="swap", label="Swap", used_bytes=min(used, total), total_bytes=total) if total else None
-        )
+        total, free = _limited(int(swap.total), int(swap.total - swap.used), self._cgroups.swap())
+        return DeviceMemory(name="swap", label="Swap", used_bytes=total - free, total_bytes=total) if total else None
+
+
+def _limited(total: int, free: int, limit: MemoryLimit | None) -> tuple[int, int]:
+    """The total and what is free of it: nothing that either the machine or a group refuses."""
+    if limit is not None:
+        total, free = min(total, limit.limit_bytes), min(free, limit.free_bytes)
+    return total, max(0, min(free, total))

@@ -96,6 +96,56 @@ def test_the_tightest_limit_of_all_groups_above_counts(
     assert usable_cores(limits) == min(2, len(os.sched_getaffinity(0)))
 
 
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("files", "available", "expected"),
+    [
+        ({"box/memory.max": 60 * GB, "box/memory.current": GB}, 5 * GB, (60 * GB, 5 * GB)),
+        ({"box/memory.max": 60 * GB, "box/memory.current": 58 * GB}, 50 * GB, (60 * GB, 2 * GB)),
+        (
+            {
+                "box/job/memory.max": 10 * GB,
+                "box/job/memory.current": GB,
+                "box/memory.max": 40 * GB,
+                "box/memory.current": 39 * GB,
+            },
+            50 * GB,
+            (10 * GB, GB),
+        ),
+        ({"box/memory.max": 100 * GB, "box/memory.current": 99 * GB}, 50 * GB, (64 * GB, GB)),
+    ],
+    ids=["the host has least", "the group has least", "a full slice above", "wider than the host, and full"],
+)
+def test_free_is_what_the_machine_and_every_group_leave(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    files: Mapping[str, int],
+    available: int,
+    expected: tuple[int, int],
+) -> None:
+    limits = groups(tmp_path, "0::/box/job\n", {name: str(value) for name, value in files.items()})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * GB, available=available))
+    ram = MemoryMonitor(NO_DRIVERS, limits, {}).read().ram
+    assert (ram.total_bytes, ram.free_bytes) == expected
+
+
+@pytest.mark.parametrize(("inactive", "active"), [(8, 1), (1, 8)])
+def test_weights_that_an_engine_has_mapped_count_once_on_whichever_list_they_are(
+    tmp_path: Path, inactive: int, active: int
+) -> None:
+    stat = f"inactive_file {inactive * GB}\nactive_file {active * GB}\n"
+    limits = groups(
+        tmp_path,
+        "0::/\n",
+        {"memory.max": str(20 * GB), "memory.current": str(12 * GB), "memory.stat": stat},
+    )
+    found = limits.memory(mapped=8 * GB)
+    assert found is not None
+    assert found.used_bytes == 11 * GB  # 3 of them are no files
+
+
 def test_a_path_of_the_host_inside_a_container_falls_back_to_the_mount(tmp_path: Path) -> None:
     files = {"memory.max": "1000000", "memory.current": "4", "cpu.max": "50000 100000"}
     limits = groups(tmp_path, "0::/docker/abc\n", files)
