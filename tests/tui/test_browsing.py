@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from modeldeck.backend.models import ModelStatus
 from modeldeck.tui.screens.error_dialog import ErrorDialog
+from modeldeck.tui.screens.load_dialog import LoadDialog
 from modeldeck.tui.widgets.filter_field import ModelFilter
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, deck_of, model, opened, until_status
@@ -174,7 +175,8 @@ async def test_hostile_names_are_drawn_as_text_in_every_pane_and_dialog() -> Non
             assert app.main_screen.browser.model_list.select(found_model.id)
             app.main_screen.action_load_options()  # a dialog, or the reason why there is none
             await pilot.pause()
-            assert (app.screen is app.main_screen) is not found_model.loadable
+            assert isinstance(app.screen, LoadDialog) is found_model.loadable
+            assert app.screen is not app.main_screen
             assert_harmless(app)
             await pilot.press("escape")
             app.main_screen.pane = "details"

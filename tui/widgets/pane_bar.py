@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -24,7 +25,7 @@ class PaneBar(Widget):
     """The pane that has the keys."""
     right_pane: reactive[str] = reactive("chat")
     """What the right side shows, in a wide window."""
-    counts: reactive[str] = reactive("")
+    counts: reactive[str] = reactive("", repaint=False)
     split: reactive[int] = reactive(0)
     """Where the right side begins, in cells; 0 when one pane has the whole window."""
 
@@ -48,6 +49,10 @@ class PaneBar(Widget):
         host = self._host if self.size.width - used > cell_len(self._host) + 2 else ""
         gap = max(0, self.size.width - used - cell_len(host) - 1)
         return Content.assemble(*parts, " " * gap, (host, "$text-muted"))
+
+    def watch_counts(self) -> None:
+        """Only the side of the list: with the whole line, what lies below it on the right would be drawn anew too."""
+        self.refresh(Region(0, 0, self.split or self.size.width, 1))
 
     def on_click(self, event: events.Click) -> None:
         """A click on a name goes there."""
