@@ -48,7 +48,7 @@ class DiskDeleter:
         """Delete it. Blocking; raises CatalogError."""
         from modeldeck.backend.catalog.deletion import delete
 
-        delete(plan)
+        delete(plan, self._loaded())
 
 
 class DeleteFlow:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 
 from msgspec import Struct
+
+from modeldeck.backend.models import ModelInfo
 
 
 class DeletionKind(StrEnum):
@@ -26,8 +31,8 @@ class DeletionPlan(Struct, frozen=True, kw_only=True):
     """Shown to the user before anything happens."""
 
     kind: DeletionKind
-    name: str
-    """Of the model; untrusted text."""
+    model: ModelInfo
+    """What was to be deleted; its name is untrusted text."""
     paths: tuple[str, ...]
     """What is removed, folders with all that is in them."""
     freed_bytes: int
@@ -35,11 +40,15 @@ class DeletionPlan(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What else to know, one sentence each."""
     cache: str = ""
-    """Of a model in the hub's cache: that cache."""
-    revision: str = ""
-    """Likewise: the commit, or the folder of the repository where nothing of it is whole."""
+    """Of a model that huggingface_hub deletes: the cache that it lies in."""
     files: tuple[str, ...] = ()
     """Likewise: only these files of the snapshot."""
+    folders: tuple[Path, ...] = ()
+    """Where it was planned: the model folders."""
+    hub_cache: Path = Path()
+    """Likewise."""
+    seen: str = ""
+    """What lay there, as ``fingerprint`` says it."""
 
 
 def files_of(path: str) -> Iterator[str]:
@@ -65,3 +74,13 @@ def freed_bytes(paths: Iterable[str]) -> int:
                 key = (status.st_dev, status.st_ino)
                 names[key] = (names.get(key, (0, 0, 0))[0] + 1, status.st_nlink, status.st_size)
     return sum(size for found, links, size in names.values() if found >= links)
+
+
+def fingerprint(paths: Iterable[str]) -> str:
+    """Stands for every path there and below, with its kind, bytes and time of change; no link is followed."""
+    entries = []
+    for file in sorted(each for path in paths for each in files_of(path)):
+        with suppress(OSError):
+            status = os.lstat(file)
+            entries.append(f"{file}\0{status.st_ino}\0{status.st_mode}\0{status.st_size}\0{status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(entries).encode("utf-8", "surrogateescape")).hexdigest()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modeldeck.backend.catalog.deletion_guards import check_files, is_model_file, listed
 from modeldeck.backend.catalog.deletion_plan import DeletionKind, DeletionPlan, freed_bytes
 from modeldeck.backend.catalog.files import is_within, list_folder, reason
 from modeldeck.backend.catalog.folders import is_gguf_name
 from modeldeck.backend.catalog.gguf_reading import split_parts
 from modeldeck.backend.catalog.hub_cache import is_repo_name
+from modeldeck.backend.catalog.hub_damaged import plan_damaged, plan_started
 from modeldeck.backend.errors import CatalogError
 from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.text import clean_name
@@ -22,21 +23,24 @@ if TYPE_CHECKING:
 
 
 def plan_in_hub_cache(model: ModelInfo, places: Sequence[Path]) -> DeletionPlan:
-    """Raises CatalogError, in one sentence, where nothing shall be deleted."""
+    """Raises CatalogError, in one sentence, where nothing shall be deleted, and OSError."""
     name = clean_name(model.name)
     repo = _repository(model.path)
     roots = tuple(os.path.realpath(place.expanduser()) for place in places)
     if repo is None or os.path.realpath(repo) != repo or not any(is_within(repo, (root,)) for root in roots):
         raise CatalogError(f"{name} lies outside of the model folders and the cache; remove it by hand if you mean it.")
-    if not os.path.isdir(repo):  # noqa: PTH112  # strings throughout the catalog
+    if not os.path.lexists(model.path):
         raise CatalogError(f"{name} is not there any more.")
-    cache = os.path.dirname(repo)  # noqa: PTH120
+    if model.revision is None:
+        return plan_started(model, repo)
+    entries = check_files(f"{repo}/snapshots/{model.revision}")
+    files = _own_files(model, entries)
+    cache = os.path.dirname(repo)  # noqa: PTH120  # strings throughout the catalog
     info = _scan(cache, name)
     known = next((found for found in info.repos if str(found.repo_path) == repo), None)
     if known is None:
-        return _plan_damaged(model, repo)
-    files = _own_files(model)
-    strategy = _strategy(info, known, model.revision or "", files)
+        return plan_damaged(model, repo, files, _company(model, entries))
+    strategy = _strategy(info, known, model.revision, files)
     paths = _paths(strategy)
     if not paths:
         raise CatalogError(f"{name} is not there any more.")
@@ -45,28 +49,22 @@ def plan_in_hub_cache(model: ModelInfo, places: Sequence[Path]) -> DeletionPlan:
     whole = bool(strategy.repos)
     return DeletionPlan(
         kind=DeletionKind.REPOSITORY if whole else DeletionKind.FILE if files else DeletionKind.REVISION,
-        name=model.name,
+        model=model,
         paths=tuple(paths),
         freed_bytes=_freed(strategy, repo),
-        notes=_notes(model, known, strategy, files),
+        notes=(*_shared(model, known, strategy, files), *(() if files else _company(model, entries))),
         cache=cache,
-        revision=model.revision or "",
         files=files,
     )
 
 
 def delete_from_hub_cache(plan: DeletionPlan) -> None:
-    """Plan it once more, as things are now, and do it. Raises CatalogError when something is left."""
-    name = clean_name(plan.name)
-    if is_within(plan.revision, (plan.cache,)):
-        _remove_repository(plan.revision, name)
-        return
+    """Let huggingface_hub do it. Raises CatalogError when something is left or is not what it was, and OSError."""
+    name = clean_name(plan.model.name)
     info = _scan(plan.cache, name)
     known = next((repo for repo in info.repos if is_within(plan.paths[0], (str(repo.repo_path),))), None)
-    if known is None:
-        raise CatalogError(f"{name} is not what it was; look again before you delete it.")
-    strategy = _strategy(info, known, plan.revision, plan.files)
-    if set(_paths(strategy)) != set(plan.paths):
+    strategy = None if known is None else _strategy(info, known, plan.model.revision or "", plan.files)
+    if strategy is None or set(_paths(strategy)) != set(plan.paths):
         raise CatalogError(f"{name} is not what it was; look again before you delete it.")
     strategy.execute()  # which logs what it cannot delete, and goes on
     left = next((path for path in plan.paths if os.path.lexists(path)), None)
@@ -91,16 +89,29 @@ def _repository(path: str) -> str | None:
     return next((str(parent) for parent in (folder, *folder.parents) if is_repo_name(parent.name)), None)
 
 
-def _own_files(model: ModelInfo) -> tuple[str, ...]:
+def _own_files(model: ModelInfo, entries: Sequence[str]) -> tuple[str, ...]:
     """The parts of a GGUF that shares its snapshot with other models; nothing where the snapshot is all its own."""
-    if not is_gguf_name(model.path):
+    if not is_gguf_name(os.path.basename(model.path)):  # noqa: PTH119
         return ()
-    folder, name = os.path.split(model.path)
-    parts = tuple(f"{folder}/{part}" for part in split_parts(name, sorted(entry.name for entry in list_folder(folder))))
-    snapshot = f"{_repository(model.path)}/snapshots/{model.revision}"
-    every = [f"{below}/{file}" for below, _, files in os.walk(snapshot) for file in files]
-    others = [file for file in every if file not in parts and (is_gguf_name(file) or file.endswith(".safetensors"))]
-    return parts if others else ()
+    parts = _parts(model.path)
+    return parts if any(is_model_file(entry) for entry in entries if entry not in parts) else ()
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Of a GGUF: itself, or all files of its split. Raises OSError."""
+    folder, name = os.path.split(path)
+    return tuple(f"{folder}/{part}" for part in split_parts(name, sorted(entry.name for entry in list_folder(folder))))
+
+
+def _company(model: ModelInfo, entries: Sequence[str]) -> tuple[str, ...]:
+    """Which GGUF files, rows of their own, go with the snapshot that they lie in."""
+    if is_gguf_name(os.path.basename(model.path)):  # noqa: PTH119
+        return ()
+    ggufs = sorted(os.path.relpath(entry, model.path) for entry in entries if is_gguf_name(os.path.basename(entry)))  # noqa: PTH119
+    if not ggufs:
+        return ()
+    lie, go = ("lies", "goes") if len(ggufs) == 1 else ("lie", "go")
+    return (f"{listed(ggufs)} {lie} in the same snapshot and {go} with it.",)
 
 
 def _strategy(info: HFCacheInfo, repo: CachedRepoInfo, commit: str, files: Sequence[str]) -> DeleteCacheStrategy:
@@ -145,52 +156,11 @@ def _blobs(repo: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _notes(
+def _shared(
     model: ModelInfo, repo: CachedRepoInfo, strategy: DeleteCacheStrategy, files: Sequence[str]
 ) -> tuple[str, ...]:
-    notes = []
-    doomed = {str(file) for file in files}
-    commit = model.revision or ""
-    own = [file for rev in repo.revisions if rev.commit_hash == commit for file in rev.files]
-    going = {file.blob_path for file in own if not files or str(file.file_path) in doomed}
+    """How many of its files stay for another revision."""
+    own = [file for rev in repo.revisions if rev.commit_hash == model.revision for file in rev.files]
+    going = {file.blob_path for file in own if not files or str(file.file_path) in files}
     kept = 0 if strategy.repos else sum(blob not in strategy.blobs for blob in going if blob.parent.name == "blobs")
-    if kept:
-        notes.append(f"{kept} of its files stay, because another revision has them too.")
-    ggufs = [file.file_name for file in own if is_gguf_name(file.file_name)]
-    if ggufs and not files and not is_gguf_name(model.path):
-        notes.append(f"{clean_name(ggufs[0])} lies in the same snapshot and goes with it.")
-    return tuple(notes)
-
-
-def _plan_damaged(model: ModelInfo, repo: str) -> DeletionPlan:
-    """huggingface_hub drops a repository of which not every file is there; such a one goes as a whole or not at all."""
-    try:
-        snapshots: Iterable[str] = [entry.name for entry in list_folder(f"{repo}/snapshots")]
-    except OSError:
-        snapshots = []
-    if set(snapshots) - {model.revision}:
-        raise CatalogError(
-            f"{clean_name(model.name)} is not wholly downloaded and has other revisions; "
-            f"remove {clean_name(repo, 500)} by hand if none of them is needed."
-        )
-    return DeletionPlan(
-        kind=DeletionKind.REPOSITORY,
-        name=model.name,
-        paths=(repo,),
-        freed_bytes=freed_bytes([repo]),
-        cache=os.path.dirname(repo),  # noqa: PTH120
-        revision=repo,
-    )
-
-
-def _remove_repository(repo: str, name: str) -> None:
-    try:
-        if os.path.realpath(repo) != repo:
-            raise CatalogError(f"{name} is not what it was; look again before you delete it.")
-        shutil.rmtree(repo)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        where = clean_name(error.filename or repo, 500)
-        said = f"{name} is not wholly deleted: {where} could not be removed: {reason(error)}."
-        raise CatalogError(said) from error
+    return (f"{kept} of its files stay, because another revision has them too.",) if kept else ()

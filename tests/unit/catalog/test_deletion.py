@@ -129,7 +129,7 @@ class TestFolders:
         plan = planned(only(root, cache), root, cache)
         (root / "org").rename(root / "moved")
         (root / "org").symlink_to(victim.parent)
-        with pytest.raises(CatalogError, match="is not what it was"):
+        with pytest.raises(CatalogError, match="lies outside of the model folders"):
             delete(plan)
         assert (victim / "config.json").exists()
 
@@ -163,6 +163,63 @@ class TestFolders:
         delete(plan)
         delete(plan)
         with pytest.raises(CatalogError, match="is not there any more"):
+            planned(row, root, cache)
+
+    @pytest.mark.parametrize("added", ["file", "folder", "link", "other"])
+    def test_what_was_added_since_the_plan_is_not_deleted(
+        self, root: Path, cache: Path, tmp_path: Path, added: str
+    ) -> None:
+        model = model_folder(root / "a")
+        plan = planned(only(root, cache), root, cache)
+        match added:
+            case "file":
+                (model / "notes.txt").write_text("")
+            case "folder":
+                model_folder(model / "checkpoint-5")
+            case "link":
+                (model / "link").symlink_to(tmp_path)
+            case _:
+                weights = model / "model.safetensors"
+                data = weights.read_bytes()
+                weights.unlink()
+                weights.write_bytes(data[::-1])
+        before = sorted(root.rglob("*"))
+        with pytest.raises(CatalogError, match="it changed while you were looking; look again"):
+            delete(plan)
+        assert sorted(root.rglob("*")) == before
+
+    def test_a_hub_cache_in_a_model_folder_stays_whole(self, root: Path, cache: Path) -> None:
+        model_folder(root / "run")
+        hub_repo(root / "run" / "hub", "org/a", hub_model())
+        (root / "run" / "hub" / "version.txt").write_text("1")
+        plan = planned(rows(root, cache)[str(root / "run")], root, cache)
+        assert plan.notes == ("hub/models--org--a is a model of its own and stays.",)
+        delete(plan)
+        assert not scan_cache_dir(root / "run" / "hub").warnings
+        (left,) = rows(root, cache).values()
+        assert (left.name, left.loadable) == ("org/a", True)
+
+    def test_a_folder_without_a_configuration_stays(self, root: Path, cache: Path) -> None:
+        row = only(model_folder(root / "a").parent, cache)
+        (root / "a" / "config.json").rename(root / "a" / "config.bak")
+        with pytest.raises(CatalogError, match=r"a holds no config.json, so it may be no model"):
+            planned(row, root, cache)
+
+    def test_a_folder_with_a_part_that_cannot_be_listed_stays(
+        self, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closed = str(model_folder(root / "a" / "closed"))
+        model_folder(root / "a")
+        row = rows(root, cache)[str(root / "a")]
+        scandir = os.scandir
+
+        def refuse(path: str) -> object:
+            if path == closed:  # root may list everything, so its mode would say nothing
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(CatalogError, match="a cannot be read, so it is not deleted: permission denied"):
             planned(row, root, cache)
 
 
@@ -261,9 +318,165 @@ class TestHubCache:
         hub_repo(cache, "org/a", hub_model(), OLD)
         plan = planned(only(root, cache), root, cache)
         hub_repo(cache, "org/a", hub_model(), NEW)
-        with pytest.raises(CatalogError, match="is not what it was"):
+        with pytest.raises(CatalogError, match="it changed while you were looking; look again"):
             delete(plan)
         assert len(rows(root, cache)) == 2
+
+
+class TestSeveralModelsInOneSnapshot:
+    @pytest.mark.parametrize("other", ["pytorch_model.bin", "adapter_model.bin", "model.safetensors.index.json"])
+    def test_a_gguf_beside_other_weights_goes_alone(self, root: Path, cache: Path, other: str) -> None:
+        snapshot = hub_repo(cache, "org/a", {"config.json": b"{}", other: b"weights", "x.gguf": gguf_bytes()}, NEW)
+        plan = planned(rows(root, cache)[f"org/a@{NEW}/x.gguf"], root, cache)
+        assert (plan.kind, plan.freed_bytes) == (DeletionKind.FILE, len(gguf_bytes()))
+        delete(plan)
+        assert (snapshot / other).read_bytes() == b"weights"
+        assert list(rows(root, cache)) == [f"org/a@{NEW}"]
+
+    def test_every_gguf_that_goes_along_is_named(self, root: Path, cache: Path) -> None:
+        files = {"Q4/x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({}), "z.gguf": gguf_bytes(version=2)}
+        hub_repo(cache, "org/a", {**hub_model(), **files}, NEW)
+        plan = planned(rows(root, cache)[f"org/a@{NEW}"], root, cache)
+        assert plan.notes == ("Q4/x.gguf, y.gguf and z.gguf lie in the same snapshot and go with it.",)
+        for number in range(30):
+            hub_repo(cache, "org/a", {f"Q4/{number:02}.gguf": b"%d" % number}, NEW)
+        (note,) = planned(rows(root, cache)[f"org/a@{NEW}"], root, cache).notes
+        assert note.endswith("Q4/19.gguf and 13 more lie in the same snapshot and go with it.")
+
+    def test_a_gguf_whose_folder_is_gone_is_refused_in_a_sentence(self, root: Path, cache: Path) -> None:
+        snapshot = hub_repo(cache, "org/a", {"Q4/x.gguf": gguf_bytes(), "y.gguf": gguf_bytes()}, NEW)
+        row = rows(root, cache)[f"org/a@{NEW}/Q4/x.gguf"]
+        (snapshot / "Q4" / "x.gguf").unlink()
+        (snapshot / "Q4").rmdir()
+        with pytest.raises(CatalogError, match="is not there any more"):
+            planned(row, root, cache)
+
+    def test_a_cache_that_cannot_be_listed_is_refused_in_a_sentence(
+        self, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        snapshot = hub_repo(cache, "org/a", {"x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({})}, NEW)
+        row = rows(root, cache)[f"org/a@{NEW}/x.gguf"]
+        scandir = os.scandir
+
+        def refuse(path: str) -> object:
+            if path == str(snapshot):
+                raise PermissionError(13, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(CatalogError, match="cannot be read, so it is not deleted: permission denied"):
+            planned(row, root, cache)
+
+
+class TestDamagedRepositories:
+    """One link that leads nowhere, and huggingface_hub lists nothing of the repository."""
+
+    @pytest.fixture
+    def snapshot(self, cache: Path) -> Path:
+        files = {"x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({}), "README.md": b"#"}
+        snapshot = hub_repo(cache, "org/a", files, NEW)
+        (snapshot / "y.gguf").resolve().unlink()
+        return snapshot
+
+    def test_the_broken_gguf_goes_and_the_whole_one_stays(self, root: Path, cache: Path, snapshot: Path) -> None:
+        plan = planned(rows(root, cache)[f"org/a@{NEW}/y.gguf"], root, cache, str(snapshot / "x.gguf"))
+        assert (plan.kind, plan.paths, plan.freed_bytes) == (DeletionKind.FILE, (str(snapshot / "y.gguf"),), 0)
+        delete(plan, [str(snapshot / "x.gguf")])
+        assert list(rows(root, cache)) == [f"org/a@{NEW}/x.gguf"]
+        assert only(root, cache).loadable
+        assert not scan_cache_dir(cache).warnings
+
+    def test_the_whole_gguf_goes_with_its_blob(self, root: Path, cache: Path, snapshot: Path) -> None:
+        blob = (snapshot / "x.gguf").resolve()
+        plan = planned(rows(root, cache)[f"org/a@{NEW}/x.gguf"], root, cache)
+        assert (plan.paths, plan.freed_bytes) == ((str(snapshot / "x.gguf"), str(blob)), len(gguf_bytes()))
+        delete(plan)
+        assert not blob.exists()
+        assert (snapshot / "README.md").exists()
+
+    def test_a_blob_that_another_revision_needs_stays(self, root: Path, cache: Path, snapshot: Path) -> None:
+        hub_repo(cache, "org/a", {"x.gguf": gguf_bytes()}, OLD, ref="v1")
+        plan = planned(rows(root, cache)[f"org/a@{NEW}/x.gguf"], root, cache)
+        assert plan.paths == (str(snapshot / "x.gguf"),)
+        delete(plan)
+        assert rows(root, cache)[f"org/a@{OLD}/x.gguf"].loadable
+
+    def test_s13_a_link_out_of_the_repository_stays(
+        self, root: Path, cache: Path, snapshot: Path, tmp_path: Path
+    ) -> None:
+        precious = gguf_file(tmp_path / "precious.gguf")
+        row = rows(root, cache)[f"org/a@{NEW}/x.gguf"]
+        (snapshot / "x.gguf").unlink()
+        (snapshot / "x.gguf").symlink_to(precious)
+        with pytest.raises(CatalogError, match="has a link out of its folder"):
+            planned(row, root, cache)
+        assert precious.exists()
+
+    def test_a_repository_with_a_loaded_model_stays(self, root: Path, cache: Path) -> None:
+        snapshot = hub_repo(cache, "org/a", {**hub_model(), "x.gguf": gguf_bytes()}, NEW)
+        (snapshot / "model.safetensors").resolve().unlink()
+        row = rows(root, cache)[f"org/a@{NEW}"]
+        assert planned(row, root, cache).notes == ("x.gguf lies in the same snapshot and goes with it.",)
+        blob = str((snapshot / "x.gguf").resolve())
+        with pytest.raises(CatalogError, match="has files that a loaded model uses"):
+            planned(row, root, cache, blob)
+
+
+class TestInterruptedDownloads:
+    """huggingface_hub makes the snapshot's folder before the first file is whole."""
+
+    @pytest.fixture
+    def repo(self, cache: Path) -> Path:
+        snapshot = hub_repo(cache, "org/a", {}, NEW)
+        repo = snapshot.parent.parent
+        (repo / "blobs" / "abc.incomplete").write_bytes(bytes(1000))
+        return repo
+
+    def test_it_goes_as_a_whole(self, root: Path, cache: Path, repo: Path) -> None:
+        row = only(root, cache)
+        assert row.revision is None
+        plan = planned(row, root, cache)
+        assert (plan.kind, plan.paths) == (DeletionKind.REPOSITORY, (str(repo),))
+        assert plan.freed_bytes == 1000 + len(NEW)
+        delete(plan)
+        assert not repo.exists()
+
+    def test_one_that_has_gone_on_stays(self, root: Path, cache: Path, repo: Path) -> None:
+        row = only(root, cache)
+        plan = planned(row, root, cache)
+        with (repo / "blobs" / "abc.incomplete").open("ab") as piece:
+            piece.write(bytes(1000))
+        with pytest.raises(CatalogError, match="it changed while you were looking"):
+            delete(plan)
+        hub_repo(cache, "org/a", hub_model(), NEW)
+        for attempt in (lambda: planned(row, root, cache), lambda: delete(plan)):
+            with pytest.raises(CatalogError, match="is not what it was; look again"):
+                attempt()
+        assert rows(root, cache)[f"org/a@{NEW}"].loadable
+
+
+def test_a_folder_that_a_loaded_model_links_into_stays(root: Path, cache: Path) -> None:
+    model_folder(root / "base")
+    tuned = model_folder(root / "tuned")
+    (tuned / "model.safetensors").unlink()
+    (tuned / "model.safetensors").symlink_to(root / "base" / "model.safetensors")
+    base = rows(root, cache)[str(root / "base")]
+    with pytest.raises(CatalogError, match="base has files that a loaded model uses"):
+        planned(base, root, cache, str(tuned))
+    plan = planned(base, root, cache)
+    with pytest.raises(CatalogError, match="base has files that a loaded model uses"):
+        delete(plan, [str(tuned)])
+    assert (tuned / "model.safetensors").exists()
+
+
+def test_a_model_that_is_loaded_by_another_path_stays(root: Path, cache: Path, tmp_path: Path) -> None:
+    file = gguf_file(root / "x.gguf")
+    (tmp_path / "other-way").symlink_to(root)
+    for path in (tmp_path / "other-way" / "x.gguf", tmp_path / "link.gguf"):
+        if path.name == "link.gguf":
+            path.symlink_to(file)
+        with pytest.raises(CatalogError, match="x is loaded"):
+            planned(only(root, cache), root, cache, str(path))
 
 
 def test_a_loaded_model_stays(root: Path, cache: Path) -> None:
