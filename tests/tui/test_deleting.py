@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -15,10 +16,11 @@ from modeldeck.backend.errors import CatalogError
 from modeldeck.backend.models import ModelInfo, ModelSource, ModelStatus
 from modeldeck.config.settings import Settings
 from modeldeck.tui.app import ModeldeckApp
-from modeldeck.tui.delete_flow import DeleteFlow
+from modeldeck.tui.delete_flow import DeleteFlow, DiskDeleter
 from modeldeck.tui.screens.delete_dialog import DeleteDialog
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, deck_of, model, opened, until_status
+from tests.unit.catalog.trees import model_folder
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,38 @@ async def test_enter_escape_and_a_plan_that_is_not_ready_delete_nothing() -> Non
         await wait_until(pilot, lambda: app.screen is app.main_screen)
         assert deleter.deleted == []
         assert app.main_screen.browser.model_list.row_count == 4
+
+
+async def test_left_and_right_move_between_cancel_and_delete() -> None:
+    app, deleter = deck(), Deleter()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        use(app, deleter)
+        with deleter.held():
+            dialog = await asked(pilot)
+            cancel, delete = dialog.query_one("#cancel", Button), dialog.query_one("#delete", Button)
+            await pilot.press("right")
+            assert app.focused is cancel  # nothing is known of the disk yet
+        await wait_until(pilot, lambda: not delete.disabled)
+        await pilot.press("left")
+        assert app.focused is cancel
+        await pilot.press("right")
+        assert app.focused is delete
+        await pilot.press("right", "left")
+        assert app.focused is cancel
+        await pilot.press("right", "enter")
+        await wait_until(pilot, lambda: len(deleter.deleted) == 1)
+
+
+def test_a_model_that_is_loaded_while_the_dialog_is_open_is_not_deleted(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "mine")
+    loaded: list[str] = []
+    deleter = DiskDeleter([tmp_path], tmp_path / "hub", lambda: loaded)
+    plan = deleter.plan(model("mine", id=str(folder), path=str(folder)))
+    loaded.append(str(folder))
+    with pytest.raises(CatalogError, match="mine is loaded"):
+        deleter.delete(plan)
+    assert (folder / "model.safetensors").exists()
 
 
 async def test_a_model_outside_of_what_is_searched_is_refused_in_the_dialog() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
@@ -47,6 +48,10 @@ class DeleteDialog(Dialog[Shown]):
     """
 
     AUTO_FOCUS = "#cancel"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "go('cancel')", "Cancel", show=False, id="delete.left", tooltip="To Cancel"),
+        Binding("right", "go('delete')", "Delete", show=False, id="delete.right", tooltip="To Delete"),
+    ]
 
     def __init__(self, name: str, make_plan: Callable[[], Shown]) -> None:
         super().__init__()
@@ -88,6 +93,10 @@ class DeleteDialog(Dialog[Shown]):
         self.query_one("#paths", Static).update(Content("\n".join([*shown, *more, *notes])))
         self.query_one(".dialog-detail").display = True
         self.query_one("#delete", Button).disabled = False
+
+    def action_go(self, button: str) -> None:
+        """To one of the two buttons; one that is disabled is not entered."""
+        self.query_one(f"#{button}", Button).focus()
 
     @on(Button.Pressed)
     def _answer(self, event: Button.Pressed) -> None:
