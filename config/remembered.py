@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from modeldeck.config.atomic import write_atomically
 from modeldeck.config.settings import Device, DtypeName, QuantizationName
+from modeldeck.config.shared_file import locked
 
 MOST = 300
 """Models that are remembered; those that were loaded least recently go first."""
@@ -45,13 +46,12 @@ class RememberedLoads:
         remembered until the program ends.
         """
         with self._lock:
-            before = self._read()  # with what another instance has written meanwhile
-            kept = {known: its for known, its in before.items() if known != model_id}
-            if options is not None:
-                kept[model_id] = options
-            self._options = newest = dict(list(kept.items())[-MOST:])
-            if list(newest.items()) != list(before.items()):
-                write_atomically(self._path, msgspec.json.format(msgspec.json.encode(newest)).decode() + "\n")
+            self._options = _with(self._options or {}, model_id, options)
+            with locked(self._path):
+                before = self._read()  # with what another instance has written meanwhile
+                self._options = newest = _with(before, model_id, options)
+                if list(newest.items()) != list(before.items()):
+                    write_atomically(self._path, msgspec.json.format(msgspec.json.encode(newest)).decode() + "\n")
 
     def _read(self) -> dict[str, LoadOptions]:
         try:
@@ -59,3 +59,11 @@ class RememberedLoads:
                 return msgspec.json.decode(file.read(_MAX_BYTES), type=dict[str, LoadOptions])
         except (OSError, ValueError, RecursionError):
             return {}
+
+
+def _with(known: dict[str, LoadOptions], model_id: str, options: LoadOptions | None) -> dict[str, LoadOptions]:
+    """All of them after this load, the newest last."""
+    kept = {each: its for each, its in known.items() if each != model_id}
+    if options is not None:
+        kept[model_id] = options
+    return dict(list(kept.items())[-MOST:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -10,6 +11,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from modeldeck.config.atomic import write_atomically
+from modeldeck.config.shared_file import locked, name_aside
+from modeldeck.config.toml_file import ConfigProblem
+from modeldeck.config.wording import plain
 
 MOST_RECENTS = 50
 """Loads that are remembered; the oldest go first."""
@@ -29,7 +33,10 @@ class ListMemory(Struct, frozen=True, kw_only=True):
 
 
 class RememberedList:
-    """One small file. One that cannot be read counts as none; keys of a newer version are left out."""
+    """One small file, which several instances may write; keys of a newer version are left out.
+
+    One that cannot be read counts as none, and is kept aside before another takes its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,8 +47,17 @@ class RememberedList:
     def memory(self) -> ListMemory:
         """What is remembered. Reads the small file when it is asked first."""
         if self._memory is None:
-            self._memory = self._read()
+            self._memory, _ = self._read()
         return self._memory
+
+    @property
+    def problems(self) -> tuple[ConfigProblem, ...]:
+        """What is wrong with the file, as it is now."""
+        _, why = self._read()
+        if not why:
+            return ()
+        aside = f"the next change keeps it aside as {plain(self._path.name)}.corrupt-<time>"
+        return (ConfigProblem(self._path, "", f"{why}, so favourites and recent models are not known; {aside}"),)
 
     def set_favourite(self, model_id: str, favourite: bool) -> None:
         """Remember that a model is one, or is none. Blocking; raises as ``_change`` does."""
@@ -72,14 +88,23 @@ class RememberedList:
         It is then remembered until the program ends.
         """
         with self._lock:
-            before = self._read()  # with what another instance has written meanwhile
-            self._memory = after = edited(before)
-            if after != before:
-                write_atomically(self._path, msgspec.json.format(msgspec.json.encode(after)).decode() + "\n")
+            self._memory = edited(self.memory)
+            with locked(self._path):
+                before, why = self._read()  # with what another instance has written meanwhile
+                self._memory = after = edited(before)
+                if after != before:
+                    text = msgspec.json.format(msgspec.json.encode(after)).decode() + "\n"
+                    path = Path(os.path.realpath(self._path))
+                    write_atomically(path, text, keep_old_as=name_aside(path) if why else None)
 
-    def _read(self) -> ListMemory:
+    def _read(self) -> tuple[ListMemory, str]:
+        """What the file holds, and why it cannot be used, or empty; one that is not there is no fault."""
         try:
             with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(_MAX_BYTES), type=ListMemory)
-        except (OSError, ValueError, RecursionError):
-            return ListMemory()
+                return msgspec.json.decode(file.read(_MAX_BYTES), type=ListMemory), ""
+        except (FileNotFoundError, NotADirectoryError):
+            return ListMemory(), ""
+        except OSError as error:
+            return ListMemory(), f"cannot be read: {error.strerror or error}"
+        except (ValueError, RecursionError):
+            return ListMemory(), "is damaged"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ from modeldeck.config.declaration import InvalidValue, Setting, convert, setting
 from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
 from modeldeck.config.generation_file import Scopes
 from modeldeck.config.settings import Settings
+from modeldeck.config.shared_file import name_aside
 from modeldeck.config.toml_file import MAX_BYTES, ConfigProblem, Damaged, Unreadable, read_toml
 from modeldeck.config.wording import did_you_mean, plain, shown_path
 
@@ -139,9 +138,9 @@ class GenerationStore:
         try:
             document = generation_file.read_document(path) or {}
             if generation_file.would_lose(document, model_id):
-                aside = _free_name(path)
+                aside = name_aside(path)
         except Damaged:
-            document, aside = self._document, _free_name(path)
+            document, aside = self._document, name_aside(path)
         document = generation_file.with_scope(document, model_id, overrides)
         text = self._to_text(document)
         write_atomically(path, text, keep_old_as=aside)
@@ -182,10 +181,3 @@ class GenerationStore:
 
     def _failed(self, reason: str) -> SaveError:
         return SaveError(f"Nothing was saved: {shown_path(self._path)} {reason}")
-
-
-def _free_name(path: Path) -> Path:
-    """Where a file that cannot be read is kept: its name and the time, in UTC."""
-    stem = f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    names = (path.with_name(stem if number == 1 else f"{stem}-{number}") for number in count(1))
-    return next(name for name in names if not os.path.lexists(name))

@@ -72,6 +72,7 @@ def build_services(
     settings, problems = load_settings(paths.config_file)
     generation = GenerationStore(paths.generation_file)
     generation_problems = generation.load()
+    remembered_list = RememberedList(paths.remembered_list)
     log = EngineLogBuffer()
     manager = PipelineManager(
         start_engine or embedded_engine(settings, paths, log.append),
@@ -81,7 +82,7 @@ def build_services(
     return Services(
         paths=paths,
         settings=settings,
-        problems=(*problems, *generation_problems),
+        problems=(*problems, *generation_problems, *remembered_list.problems),
         generation=generation,
         manager=manager,
         catalog=LiveCatalog(
@@ -96,5 +97,5 @@ def build_services(
         remembered=RememberedLoads(paths.remembered_loads),
         memory=MemoryFeed(lambda: manager.model_pids),
         measurements=Measurements(paths.measurements),
-        remembered_list=RememberedList(paths.remembered_list),
+        remembered_list=remembered_list,
     )
