@@ -18,4 +18,5 @@ def default_request(settings: Settings, model: ModelInfo) -> LoadRequest:
         dtype=settings.dtype,
         quantization=Quantization.NONE if plain else Quantization(settings.quantization),
         prepared_copy_limit_bytes=int(settings.gguf_copies_gb * _GB),
+        size_bytes=model.size_bytes,
     )

@@ -5,16 +5,17 @@ A file that cannot be read counts as empty: losing it loses nothing that another
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from threading import Lock
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest
+from modeldeck.config.atomic import write_atomically
+from modeldeck.config.shared_file import locked
 
 MAX_MEASUREMENTS = 400
 """More than anybody has models; the least recently measured go first."""
@@ -22,7 +23,7 @@ _MAX_FILE = 2**20
 
 
 class MeasuredLoad(Struct, frozen=True):
-    """Which load it was: the model with its revision, and how it was loaded."""
+    """Which load it was: the model with its revision and size, and how it was loaded."""
 
     model_id: str
     """``org/name@revision``, a path, or ``starter``."""
@@ -31,12 +32,14 @@ class MeasuredLoad(Struct, frozen=True):
     quantization: str
     device_kind: str
     """``cuda``, ``mps`` or ``cpu``."""
+    size_bytes: int | None = None
+    """Of the weights' files: a path may hold another model by now."""
 
     @classmethod
     def of(cls, request: LoadRequest, device: str) -> MeasuredLoad:
         """The load that a request asks for on a device (``cuda:0``, ``cuda:0+cuda:1``, ``cpu``, ``ram``)."""
         kind = "cpu" if device == "ram" else device.partition(":")[0].partition("+")[0]
-        return cls(request.model_id, request.dtype, str(request.quantization), kind)
+        return cls(request.model_id, request.dtype, str(request.quantization), kind, request.size_bytes)
 
 
 class Measurement(Struct, frozen=True, kw_only=True):
@@ -57,11 +60,13 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
 
 class Measurements:
-    """Reads the file once, and writes it whole after each new peak."""
+    """Reads the file when it is asked first, and once more with what other instances measured at each new peak."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lock = Lock()
         self._known: dict[MeasuredLoad, Measurement] | None = None
+        self._unwritten: list[Measurement] = []
 
     def find(self, request: LoadRequest, device: str) -> Measurement | None:
         """What this load took before on such a device, or None."""
@@ -70,35 +75,32 @@ class Measurements:
     def keep(self, measurement: Measurement) -> None:
         """Remember a peak; of two of the same load the higher of each device, and the longer conversation.
 
-        Raises OSError when the file cannot be written; the peak is remembered for this run even so.
+        Blocks while another instance writes. Raises OSError, or UnicodeEncodeError for an id that is no text, when the
+        file cannot be written; the peak is remembered for this run even so.
         """
-        known = self._load()
-        before = known.pop(measurement.load, None)
-        known[measurement.load] = _highest(before, measurement) if before is not None else measurement
-        while len(known) > MAX_MEASUREMENTS:
-            del known[next(iter(known))]
-        if known[measurement.load] != before:
-            self._write(tuple(known.values()))
+        with self._lock:
+            self._known = _with(self._load(), [measurement])
+            self._unwritten.append(measurement)
+            with locked(self._file):
+                on_disk = self._read()
+                self._known = _with(on_disk, self._unwritten)
+                if self._known != on_disk:
+                    write_atomically(self._file, msgspec.json.encode(tuple(self._known.values())).decode())
+            self._unwritten.clear()
 
     def _load(self) -> dict[MeasuredLoad, Measurement]:
         if self._known is None:
-            self._known = {}
-            with suppress(OSError, ValueError, RecursionError):
-                if self._file.stat().st_size <= _MAX_FILE:
-                    kept = msgspec.json.decode(self._file.read_bytes(), type=tuple[Measurement, ...])
-                    self._known = {one.load: one for one in kept if _is_plausible(one)}
+            self._known = self._read()
         return self._known
 
-    def _write(self, kept: tuple[Measurement, ...]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with NamedTemporaryFile("wb", dir=self._file.parent, prefix=".measured-", delete=False) as draft:
-            try:
-                draft.write(msgspec.json.encode(kept))
-                draft.flush()
-                Path(draft.name).replace(self._file)
-            except BaseException:
-                os.unlink(draft.name)  # noqa: PTH108  # the draft's name is a plain string
-                raise
+    def _read(self) -> dict[MeasuredLoad, Measurement]:
+        try:
+            if self._file.stat().st_size > _MAX_FILE:
+                return {}
+            kept = msgspec.json.decode(self._file.read_bytes(), type=tuple[Measurement, ...])
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return {one.load: one for one in kept if _is_plausible(one)}
 
 
 def measured_load(request: LoadRequest, loaded: LoadedModel) -> Measurement:
@@ -114,6 +116,15 @@ def measured_reply(request: LoadRequest, loaded: LoadedModel, stats: GenerationS
         context_tokens=stats.prompt_tokens + stats.new_tokens,
         cache_bytes=stats.cache_bytes,
     )
+
+
+def _with(known: Mapping[MeasuredLoad, Measurement], new: Iterable[Measurement]) -> dict[MeasuredLoad, Measurement]:
+    """What is known after these, too: the newest last, and no more than are kept."""
+    after = dict(known)
+    for one in new:
+        before = after.pop(one.load, None)
+        after[one.load] = one if before is None else _highest(before, one)
+    return dict(list(after.items())[-MAX_MEASUREMENTS:])
 
 
 def _highest(before: Measurement, after: Measurement) -> Measurement:

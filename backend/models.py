@@ -131,6 +131,8 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     trust_remote_code: bool = False
     prepared_copy_limit_bytes: int = 0
     """How much disk all prepared GGUF copies together may take; 0 keeps none."""
+    size_bytes: int | None = None
+    """Of the weights' files as they were listed: what is measured of the load holds only for a model of this size."""
 
 
 class LoadStage(StrEnum):

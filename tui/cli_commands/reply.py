@@ -98,6 +98,7 @@ def _request(
         quantization=Quantization(str(load.get("quantization", request.quantization))),
         trust_remote_code=trust_remote_code,
         prepared_copy_limit_bytes=request.prepared_copy_limit_bytes,
+        size_bytes=request.size_bytes,
     )
 
 

@@ -202,6 +202,7 @@ class LoadDialog(Dialog[LoadRequest]):
             quantization=Quantization(quantization[0]) if quantization else Quantization.NONE,
             trust_remote_code=any(field.value for field in remote_code),
             prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
+            size_bytes=self._request.size_bytes,
         )
 
 

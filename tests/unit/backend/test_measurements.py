@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from modeldeck.backend import measurements
+from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.measurements import MeasuredLoad, Measurement, Measurements, measured_load, measured_reply
-from modeldeck.backend.models import FinishReason, GenerationStats, LoadedModel, LoadRequest
+from modeldeck.backend.models import FinishReason, GenerationStats, LoadedModel, LoadRequest, ModelInfo, ModelSource
+from modeldeck.config.settings import Settings
+from modeldeck.config.shared_file import locked
 
 REQUEST = LoadRequest(model_id="org/model@1", path="/models/a", dtype="bfloat16")
 LOADED = LoadedModel(
@@ -110,3 +115,38 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_run_remembers(tmp_path:
         kept.keep(measured_load(REQUEST, LOADED))
     assert kept.find(REQUEST, "cpu") is not None
     assert (tmp_path / "state").is_file()
+
+
+def test_f23_two_instances_keep_what_the_other_measured(file: Path) -> None:
+    one, other = Measurements(file), Measurements(file)
+    requests = [replace(REQUEST, model_id=name) for name in "abc"]
+    assert (one.find(REQUEST, "cpu"), other.find(REQUEST, "cpu")) == (None, None)
+    for kept, request in zip((one, other, one), requests, strict=True):
+        kept.keep(measured_load(request, LOADED))
+    assert all(Measurements(file).find(request, "cpu") for request in requests)
+    assert one.find(requests[1], "cpu") is not None
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_f23_a_file_that_another_instance_holds_is_told_and_written_with_the_next_peak(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Measurements(file)
+    first, second = REQUEST, replace(REQUEST, model_id="b")
+    monkeypatch.setattr(measurements, "locked", partial(locked, seconds=0.0))
+    with locked(file), pytest.raises(OSError, match="another modeldeck"):
+        kept.keep(measured_load(first, LOADED))
+    assert kept.find(first, "cpu") is not None
+    kept.keep(measured_load(second, LOADED))
+    assert all(Measurements(file).find(request, "cpu") for request in (first, second))
+
+
+def test_another_model_in_the_same_folder_is_not_measured(file: Path) -> None:
+    def asked(size_bytes: int) -> LoadRequest:
+        info = ModelInfo(id="/m/a", name="a", path="/m/a", source=ModelSource.FOLDER, size_bytes=size_bytes)
+        return default_request(Settings(), info)
+
+    kept = Measurements(file)
+    kept.keep(measured_load(asked(2 * 10**9), LOADED))
+    assert kept.find(asked(2 * 10**9), "cpu") is not None
+    assert kept.find(asked(16 * 10**9), "cpu") is None
