@@ -44,9 +44,10 @@ class ModelShelf:
         return row.model if row is not None else None
 
     def put(self, models: Iterable[ModelInfo]) -> None:
-        """Take in models that are new or have changed."""
+        """Take in models that are new or have changed; of two with one id the later counts."""
         before = self._rows
-        fresh = [model for model in models if model.id not in before or before[model.id].model != model]
+        newest = {model.id: model for model in models}
+        fresh = [model for model in newest.values() if model.id not in before or before[model.id].model != model]
         replaced = any(model.id in before for model in fresh)
         rows = [self._row(model) for model in fresh]
         before.update((row.id, row) for row in rows)
@@ -126,8 +127,8 @@ class ModelShelf:
         return row
 
     def _arrange(self) -> None:
-        """Rows that are in order already cost one comparison each."""
-        self._ordered.sort(key=_BY_KEY, reverse=self.order.sorts_backwards)
+        """Rows that are in order already cost one comparison each; a list that was handed out stays as it is."""
+        self._ordered = sorted(self._ordered, key=_BY_KEY, reverse=self.order.sorts_backwards)
         self._adapters = sum(row.model.format is ModelFormat.ADAPTER for row in self._ordered)
 
 

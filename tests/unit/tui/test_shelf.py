@@ -119,6 +119,18 @@ class TestRows:
         assert len(shelf) == 2
         assert shelf.get("beta") is None
 
+    def test_a_model_that_is_told_twice_at_once_is_one_row_and_the_later_counts(self) -> None:
+        shelf = shelf_of(MODELS[0], structs.replace(MODELS[0], size_bytes=5))
+        assert [each.model.size_bytes for each in shelf.rows()] == [5]
+        assert len(shelf) == 1
+
+    def test_a_list_that_was_handed_out_stays_as_it_is(self) -> None:
+        shelf = shelf_of(*MODELS)
+        handed_out = [shelf.visible(), shelf.rows()]
+        shelf.sort(Order(SortColumn.NAME).reversed())
+        shelf.toggle_favourite("beta")
+        assert [[each.id for each in rows] for rows in handed_out] == [["Alpha", "beta", "gamma"]] * 2
+
     def test_what_is_loaded_is_known_whichever_comes_first(self) -> None:
         shelf = shelf_of(MODELS[0])
         shelf.filter("loaded")
