@@ -62,12 +62,16 @@ class LoadFlow:
         """What loads would need now."""
         self._needs_code: set[str] = set()
         """Models that the engine would not load without their own code, though their config.json names none."""
+        self._names: dict[str, str] = {}
+        """Of the models that were loaded: one whose folder is deleted meanwhile still runs."""
         self._worker: Worker[None] | None = None
 
     def name_of(self, model_id: str) -> str:
-        """What people call the model; its id when the list no longer has it."""
+        """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
         model = self._find(model_id)
-        return model.name if model is not None else model_id
+        if model is not None:
+            self._names[model_id] = model.name
+        return self._names.get(model_id, model_id)
 
     def request_for(self, model: ModelInfo) -> LoadRequest:
         """The options that this model was loaded with last, or those of the user's settings; never with its code."""

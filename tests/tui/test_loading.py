@@ -11,6 +11,7 @@ from textual.widgets import Button, Input, Select, TextArea
 
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import ModelFormat, ModelStatus, Quantization
+from modeldeck.tui.messages import EngineChanged
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
@@ -423,3 +424,18 @@ async def test_escape_cancels_a_switch_while_the_model_before_is_still_unloaded(
         await until_status(pilot, ModelStatus.NOT_LOADED)
         await wait_until(pilot, lambda: not app.services.manager.load_running)
         assert app.services.manager.engine_pids == ()
+
+
+async def test_f24_a_loaded_model_whose_row_is_gone_keeps_its_name() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await wait_until(pilot, lambda: "● LOADED Qwen3-8B" in screen_text(pilot.app))
+        main = app.main_screen
+        main.browser.model_list.drop([MODELS[0].id])
+        await wait_until(pilot, lambda: main.browser.model_list.row_count == len(MODELS) - 1)
+        main.post_message(EngineChanged())
+        await pilot.pause()
+        assert "● LOADED Qwen3-8B" in screen_text(pilot.app)
