@@ -224,6 +224,8 @@ class ScanFinished(Struct, frozen=True, tag="scan_finished"):
     """Nothing was left out as shown already: what this process never told is not there."""
     looked_in: tuple[str, ...] = ()
     """Where it looked, in words; only when it found nothing."""
+    left_alone: tuple[bytes, ...] = ()
+    """Folders that it did not look into, since a child hung or died there: nobody knows what is gone from them."""
 
 
 class ModelRead(Struct, frozen=True, tag="model_read"):

@@ -11,6 +11,7 @@ from modeldeck.backend.catalog.files import ModelFolder, is_within, reason
 from modeldeck.backend.catalog.hub_cache import is_repo_name, scan_repo
 from modeldeck.backend.catalog.reader import Reader
 from modeldeck.backend.catalog.reading import Identity, is_later_part, unreadable_row
+from modeldeck.backend.catalog.rows import unreadable_place
 from modeldeck.backend.catalog.weights import is_weights_name
 from modeldeck.backend.models import ModelInfo, ModelSource
 
@@ -29,7 +30,8 @@ class FolderScan:
         """Every model under ``root``, as it is found. Never raises for what is there."""
         try:
             self._reader.visit(root)
-        except OSError:
+        except OSError as error:
+            yield unreadable_place(root, ModelSource.FOLDER, error)
             return
         real = os.path.realpath(root)
         yield from self._walk(real, (real,), MAX_DEPTH, inside_model=False)
@@ -42,7 +44,9 @@ class FolderScan:
         except FileNotFoundError:
             return  # deleted since its parent was listed, or never there: looked_in() says so
         except OSError as error:
-            if depth < MAX_DEPTH:
+            if path in roots:
+                yield unreadable_place(path, ModelSource.FOLDER, error)
+            else:
                 yield unreadable_row(named_below(path, roots), path, f"it cannot be read: {reason(error)}")
             return
         folder = ModelFolder(path, roots, entries)

@@ -12,6 +12,7 @@ from modeldeck.backend.catalog.disk import files_use, folder_use
 from modeldeck.backend.catalog.files import ModelFolder, Unreadable, reason
 from modeldeck.backend.catalog.reader import Reader
 from modeldeck.backend.catalog.reading import Identity, is_later_part, unreadable_row
+from modeldeck.backend.catalog.rows import unreadable_place
 from modeldeck.backend.models import ModelInfo, ModelSource
 
 _PREFIX = "models--"
@@ -32,12 +33,16 @@ def repo_id(name: str) -> str:
 
 def scan_hub_cache(cache: str, reader: Reader) -> Iterator[ModelInfo]:
     """One row for every snapshot of every model. Never raises for what is there."""
+    real = cache
     try:
         reader.visit(cache)
         real = os.path.realpath(cache)
         entries = reader.list(real)
-    except OSError:
-        return  # looked_in() says why
+    except (FileNotFoundError, NotADirectoryError):
+        return  # looked_in() says so
+    except OSError as error:
+        yield unreadable_place(real, ModelSource.HUB_CACHE, error)
+        return
     for name in sorted((entry.name for entry in entries if is_repo_name(entry.name)), key=str.lower):
         yield from scan_repo(real, name, reader)
 

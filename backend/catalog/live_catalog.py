@@ -20,10 +20,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from modeldeck.backend.catalog.files import is_within
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import Index, read_index
 from modeldeck.backend.catalog.places import Places
-from modeldeck.backend.catalog.session import STALL_SECONDS, Restarted, ScannerSession, Suspects
+from modeldeck.backend.catalog.session import STALL_SECONDS, Restarted, ScannerSession
+from modeldeck.backend.catalog.suspects import RETRY_SECONDS, Suspects
 from modeldeck.backend.errors import CatalogError
 from modeldeck.backend.models import ModelInfo, ModelSource
 from modeldeck.backend.protocol import FindModel, ModelMissing, ModelRead, ModelsFound, ReadModel, Scan, ScanFinished
@@ -73,6 +75,7 @@ class LiveCatalog:
         *,
         log: Callable[[str], None] = _silent,
         stall_seconds: float = STALL_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._places = places
         self._index = index
@@ -80,9 +83,12 @@ class LiveCatalog:
         self._start = start
         self._log = log
         self._stall_seconds = stall_seconds
+        self._retry_seconds = retry_seconds
         self._session: ScannerSession | None = None
         self._models: dict[str, ModelInfo] = {}
         self._told: set[str] = set()
+        self._kept: set[str] = set()
+        """Models of folders that were left alone the last time, so that nobody knows whether they are still there."""
 
     async def follow(self) -> AsyncGenerator[CatalogEvent, None]:
         """Every model and every change of one, until it is closed; at most one at a time.
@@ -90,7 +96,7 @@ class LiveCatalog:
         First come the rows of the index, at once, and then what is different on the disk. Never raises for what is
         there; no process is left once it is closed.
         """
-        self._models = {}
+        self._models, self._kept = {}, set()
         stamp = ""
         index = read_index(self._index) if self._index is not None else None
         if index is not None and index.places == self._places:
@@ -98,7 +104,9 @@ class LiveCatalog:
             async with aclosing(self._of_index(index)) as changes:
                 async for change in changes:
                     yield change
-        session = self._session = ScannerSession(self._start, stall_seconds=self._stall_seconds)
+        session = self._session = ScannerSession(
+            self._start, stall_seconds=self._stall_seconds, retry_seconds=self._retry_seconds
+        )
         try:
             async with aclosing(session.answers(self._first_request(stamp))) as answers:
                 async for answer in answers:
@@ -202,8 +210,11 @@ class LiveCatalog:
         return CatalogChanged(added, changed)
 
     def _removed(self, scan: ScanFinished) -> tuple[str, ...]:
-        there = self._told if scan.complete else self._models.keys() - set(scan.gone)
-        removed = tuple(model_id for model_id in self._models if model_id not in there)
+        there = self._told if scan.complete else self._models.keys() - set(scan.gone) - (self._kept - self._told)
+        missing = [model_id for model_id in self._models if model_id not in there]
+        left_alone = tuple(os.fsdecode(path) for path in scan.left_alone)
+        self._kept = {model_id for model_id in missing if is_within(self._models[model_id].path, left_alone)}
+        removed = tuple(model_id for model_id in missing if model_id not in self._kept)
         for model_id in removed:
             del self._models[model_id]
         self._told = set()

@@ -6,6 +6,7 @@ import os
 
 from msgspec import Struct, structs
 
+from modeldeck.backend.catalog.files import reason
 from modeldeck.backend.models import ModelInfo, ModelSource
 from modeldeck.backend.text import clean_name, clean_text
 
@@ -49,6 +50,11 @@ def finished(row: ModelInfo) -> ModelInfo:
 def unreadable_row(identity: Identity, path: str, problem: str, disk_bytes: int = 0) -> ModelInfo:
     """A row for what could not even be listed; ``problem`` is a sentence without its full stop."""
     return finished(structs.replace(identity.row(path), problems=(problem,), disk_bytes=disk_bytes))
+
+
+def unreadable_place(path: str, source: ModelSource, error: OSError) -> ModelInfo:
+    """A row for a whole place that cannot be listed now, so that its models do not vanish without a word."""
+    return unreadable_row(Identity(path, path, source), path, f"it cannot be read: {reason(error)}")
 
 
 def _sentence(text: str) -> str:

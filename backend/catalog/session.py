@@ -9,11 +9,13 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from modeldeck.backend.catalog.places import Skip, Spot
+from modeldeck.backend.catalog.places import Spot
+from modeldeck.backend.catalog.suspects import RETRY_SECONDS, Suspects
 from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.event_stream import EventStream
 from modeldeck.backend.protocol import (
+    EngineEvent,
     FindModel,
     ModelMissing,
     ModelRead,
@@ -44,54 +46,15 @@ class Restarted(Struct, frozen=True):
     """In a row, without a whole scan in between."""
 
 
-class Cause(Struct, frozen=True):
-    """Why a child is gone."""
-
-    sentence: str
-    culprit: Skip | None = None
-    """The spot that the next child leaves alone, where it is known."""
-
-
-class Suspects:
-    """The spots that children hung or died at, and whether the next child shall name each before it touches it."""
-
-    def __init__(self) -> None:
-        self.skipped: tuple[Skip, ...] = ()
-        self.cautious = False
-
-    def clear(self) -> None:
-        """Give all of them another chance."""
-        self.skipped, self.cautious = (), False
-
-    def hung(self, at: Spot, seconds: float) -> Cause:
-        """Nothing moved for so long."""
-        if not at.path:
-            self.cautious = True
-            return Cause(f"The search for models hung for {seconds:.0f} s and was started again.")
-        what = "its header took longer than {} s to read" if at.is_model else "listing it took longer than {} s"
-        return self._skip(at, what.format(f"{seconds:.0f}"))
-
-    def died(self, at: Spot, death: EngineDied) -> Cause:
-        """Of what is only known if it was cautious: else the spot it told last is long past."""
-        if not (self.cautious and at.path):
-            self.cautious = True
-            return Cause(f"The search for models ended and was started again: {death}")
-        self.cautious = False
-        return self._skip(at, "reading it crashed the reader")
-
-    def _skip(self, at: Spot, what: str) -> Cause:
-        culprit = Skip(at, f"{what}, so it was given up")
-        self.skipped = (*self.skipped, culprit)
-        return Cause(f"{at.path.decode(errors='replace')}: {culprit.problem}.", culprit)
-
-
 class ScannerSession:
     """One request to a scanner, and every answer to it, whatever becomes of the process."""
 
-    def __init__(self, start: EngineStarter, *, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(
+        self, start: EngineStarter, *, stall_seconds: float = STALL_SECONDS, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
         self._start = start
         self._stall_seconds = stall_seconds
-        self._suspects = Suspects()
+        self._suspects = Suspects(retry_seconds)
         self._at = Spot()
         self._pending = False
         self._child: EngineClient | None = None
@@ -158,12 +121,17 @@ class ScannerSession:
                 watch = StallWatch(self._stall_seconds)
                 while True:
                     busy = self._pending or bool(self._at.path)
-                    event = await (watch.wait(stream.next) if busy else stream.next())
+                    event = await (watch.wait(stream.next) if busy else self._until_due(stream))
                     match event:
+                        case None:
+                            self._suspects.forgive()
+                            self._pending = True
+                            await child.send(request(stream.request_id, self._suspects))
                         case Reading(spot=spot):
                             self._at = spot
                         case ScanFinished():
                             self._pending, self._at = False, Spot()
+                            self._suspects.settle()
                             yield event
                         case ModelsFound() | ModelRead() | ModelMissing():
                             yield event
@@ -172,6 +140,14 @@ class ScannerSession:
         finally:
             self._child = self._stream = None
             await end(child)
+
+    async def _until_due(self, stream: EventStream) -> EngineEvent | None:
+        """What the child says next, or None as soon as a spot shall have another chance."""
+        try:
+            async with asyncio.timeout(self._suspects.due_in):
+                return await stream.next()
+        except TimeoutError:
+            return None
 
     async def _pause(self, deaths: int) -> None:
         """Before another try, longer each time; a rescan cuts it short."""

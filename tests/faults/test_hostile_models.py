@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from modeldeck.backend.catalog.index import read_index
 from modeldeck.backend.catalog.live_catalog import CatalogSettled
 from modeldeck.backend.errors import CatalogError
 from modeldeck.backend.models import ModelSource
@@ -254,6 +255,62 @@ async def test_a_rescan_tries_again_what_was_given_up(root: Path, index: Path, t
         gate.unlink()
         await catalog.rescan()
         await told.until(lambda: told.problems()["bad"] == ())
+
+
+def hung_while(gate: Path, place: Path) -> Scanners:
+    """Scanners to which a place does not answer while there is a gate."""
+    return Scanners(f"""
+import os, time
+import modeldeck.backend.catalog.reader as r
+real = r.list_folder
+def list_folder(path):
+    while os.path.exists({str(gate)!r}) and path == {str(place)!r}:
+        time.sleep(0.05)
+    return real(path)
+r.list_folder = list_folder
+""")
+
+
+@pytest.mark.parametrize("place", ["models", "hub"])
+async def test_f26_a_place_that_hangs_once_keeps_its_models_and_is_soon_looked_at_again(
+    root: Path, index: Path, tmp_path: Path, place: str
+) -> None:
+    gate = tmp_path / "gate"
+    hub_repo(tmp_path / "hub", "org/d", hub_model())
+    catalog = live(root, index, scanners=hung_while(gate, tmp_path / place), stall_seconds=QUICK, retry_seconds=QUICK)
+    everything_there = {"a", "bad", "z", "org/d"}
+    async with followed(catalog) as told:
+        await told.until(lambda: told.settled)
+        hold(gate)
+        await catalog.rescan()
+        hung = str(tmp_path / place)
+        await told.until(lambda: len(told.settled) > 1)
+        assert told.problems()[hung] == ("It cannot be read: listing it took longer than 2 s, so it was given up.",)
+        assert (set(told.names), told.removed) == ({*everything_there, hung}, [])
+        kept = read_index(index)
+        assert kept is not None
+        assert {entry.model.name for entry in kept.entries()} >= everything_there
+        gate.unlink()
+        shutil.rmtree(root / "bad")
+        await told.until(lambda: set(told.names) == everything_there - {"bad"})
+        assert not any(told.problems().values())
+
+
+async def test_f26_a_place_that_hangs_at_the_start_leaves_the_index_as_it_was(
+    root: Path, index: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    await live(root, index).models()
+    hold(gate)
+    async with followed(live(root, index, scanners=hung_while(gate, root), stall_seconds=QUICK)) as told:
+        await told.until(lambda: told.settled)
+        assert set(told.names) == {"a", "bad", "z", str(root)}
+    gate.unlink()
+    kept = read_index(index)
+    assert kept is not None
+    assert {entry.model.name for entry in kept.entries()} >= {"a", "bad", "z"}
+    models, _ = await live(root, index).models()
+    assert [model.name for model in models] == ["a", "bad", "z"]
 
 
 async def test_f26_one_model_that_hangs_is_told_to_who_asked_for_it(root: Path, index: Path) -> None:

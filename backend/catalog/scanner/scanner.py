@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -14,6 +14,7 @@ from typing import assert_never
 import msgspec
 
 from modeldeck.backend.catalog.catalog import Catalog, read_model
+from modeldeck.backend.catalog.files import is_within
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import IndexEntry, Witness, read_index, read_witness, write_index, write_witness
 from modeldeck.backend.catalog.places import Places, Spot
@@ -60,6 +61,8 @@ class Scanner:
         self._told: dict[str, ModelInfo] | None = None
         """What the other side shows, by id; None before the first scan."""
         self._saved: list[tuple[str, str]] = []
+        self._entries: dict[str, IndexEntry] = {}
+        """Of the index file, where it is of the same places, by the ids of their rows."""
         self._stamp = ""
         """Of the index file, once its witness is there, too."""
         self._vouched_for = False
@@ -118,8 +121,11 @@ class Scanner:
         gone = tuple(model_id for model_id in told if model_id not in seen)
         with self._saving:
             complete = first and not told
-            self._send(ScanFinished(scan.request_id, gone, complete, looked_in))
-            self._told, self._known, self._reader, self._vouched_for = seen, reader.rows, reader, False
+            left_alone = tuple(skip.spot.path for skip in scan.skipped if not skip.spot.is_model)
+            self._send(ScanFinished(scan.request_id, gone, complete, looked_in, left_alone))
+            self._told, self._reader, self._vouched_for = seen, reader, False
+            self._entries = _entries(seen, reader) | self._kept(seen, left_alone)
+            self._known = reader.rows | {entry.key: entry.model for entry in self._entries.values() if entry.key}
             self._save(scan, reader)
 
     def _stands(self, scan: Scan, told: dict[str, ModelInfo]) -> bool:
@@ -162,22 +168,32 @@ class Scanner:
         index = read_index(Path(os.fsdecode(path))) if path else None
         entries = list(index.entries()) if index is not None else []
         self._known = {entry.key: entry.model for entry in entries if entry.key}
-        if index is None or not stamp or index.stamp != stamp or index.places != places:
+        if index is None or index.places != places:
+            return {}
+        self._entries = {entry.model.id: entry for entry in entries}
+        if not stamp or index.stamp != stamp:
             return {}
         self._saved = [(entry.key, entry.model.id) for entry in entries]
         return {entry.model.id: entry.model for entry in entries}
 
+    def _kept(self, seen: Mapping[str, ModelInfo], left_alone: tuple[bytes, ...]) -> dict[str, IndexEntry]:
+        """What the index has of folders that were left alone: they are not read again as soon as those answer."""
+        folders = tuple(os.fsdecode(path) for path in left_alone)
+        others = {model_id: entry for model_id, entry in self._entries.items() if model_id not in seen}
+        return {model_id: entry for model_id, entry in others.items() if is_within(entry.model.path, folders)}
+
     def _save(self, scan: Scan, reader: TrackedReader) -> None:
         """Keep the rows for the next start, if they are others than those in the file."""
-        entries = [IndexEntry(reader.keys.get(row.id, ""), row) for row in (self._told or {}).values()]
+        entries = list(self._entries.values())
         saved = [(entry.key, entry.model.id) for entry in entries]
         path = Path(os.fsdecode(scan.index))
-        if not scan.index or (saved == self._saved and (self._stamp or reader.watch.young)):
+        unwatched = reader.watch.young or bool(scan.skipped)
+        if not scan.index or (saved == self._saved and (self._stamp or unwatched)):
             return
         with suppress(OSError, ValueError):  # a full disk, or names that are not text: the next start reads again
             stamp = write_index(path, scan.places, entries)
             self._saved, self._stamp = saved, ""
-            if not reader.watch.young:
+            if not unwatched:
                 write_witness(path, Witness(stamp, reader.watch.known))
                 self._stamp = stamp
 
@@ -200,6 +216,10 @@ class Scanner:
 def _catalog(places: Places, reader: TrackedReader) -> Catalog:
     folders = [Path(os.fsdecode(folder)) for folder in places.folders]
     return Catalog(folders, Path(os.fsdecode(places.hub_cache)), places.starter, reader)
+
+
+def _entries(rows: Mapping[str, ModelInfo], reader: TrackedReader) -> dict[str, IndexEntry]:
+    return {row.id: IndexEntry(reader.keys.get(row.id, ""), row) for row in rows.values()}
 
 
 def _read(request: ReadModel) -> ModelRead | ModelMissing:

@@ -136,6 +136,7 @@ EVENTS = {
         st.lists(_text, max_size=3).map(tuple),
         st.booleans(),
         st.lists(_text, max_size=3).map(tuple),
+        st.lists(st.binary(max_size=9), max_size=3).map(tuple),
     ),
     ModelRead: st.builds(ModelRead, _ids, _models),
     ModelMissing: st.builds(ModelMissing, _ids, _text, st.booleans()),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modeldeck.backend.catalog.live_catalog import CatalogChanged, CatalogSettled, LiveCatalog
 from modeldeck.backend.catalog.places import Places
+from modeldeck.backend.catalog.suspects import RETRY_SECONDS
 from modeldeck.backend.embedded import scanner_environment
 from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.models import ModelInfo
@@ -74,10 +75,17 @@ class Follower:
             raise AssertionError(f"never happened: {self.problems()} {self.settled} {self.removed}") from None
 
 
-def live(folder: Path, index: Path, *, scanners: Scanners | None = None, stall_seconds: float = 5.0) -> LiveCatalog:
+def live(
+    folder: Path,
+    index: Path,
+    *,
+    scanners: Scanners | None = None,
+    stall_seconds: float = 5.0,
+    retry_seconds: float = RETRY_SECONDS,
+) -> LiveCatalog:
     """A catalog of one model folder and a hub cache beside it."""
     places = Places.of([folder], folder.parent / "hub", starter=False)
-    return LiveCatalog(places, index, scanners or Scanners(), stall_seconds=stall_seconds)
+    return LiveCatalog(places, index, scanners or Scanners(), stall_seconds=stall_seconds, retry_seconds=retry_seconds)
 
 
 @asynccontextmanager

@@ -129,3 +129,12 @@ def test_a_cache_among_the_model_folders_keeps_its_ids(cache: Path) -> None:
 def test_one_snapshot_is_read_with_the_id_of_the_list(cache: Path) -> None:
     snapshot = hub_repo(cache, "org/a", hub_model())
     assert read_model(snapshot, ModelSource.HUB_CACHE) == scan(cache)[0]
+
+
+def test_f25_a_cache_that_cannot_be_listed_is_a_row_itself(cache: Path) -> None:
+    class Refused(Reader):
+        def list(self, path: str) -> list[os.DirEntry[str]]:
+            raise PermissionError(13, "Permission denied", path)
+
+    rows = list(Catalog([], cache, starter=False, reader=Refused()).scan())
+    assert [(row.name, row.problems) for row in rows] == [(str(cache), ("It cannot be read: permission denied.",))]
