@@ -33,18 +33,20 @@ def plan_in_hub_cache(model: ModelInfo, places: Sequence[Path]) -> DeletionPlan:
         raise CatalogError(f"{name} is not there any more.")
     if model.revision is None:
         return plan_started(model, repo)
-    entries = check_files(f"{repo}/snapshots/{model.revision}")
+    every = check_files(f"{repo}/snapshots")  # huggingface_hub takes a snapshot that cannot be listed for an empty one
+    entries = [entry for entry in every if is_within(entry, (f"{repo}/snapshots/{model.revision}",))]
     files = _own_files(model, entries)
     cache = os.path.dirname(repo)  # noqa: PTH120  # strings throughout the catalog
     info = _scan(cache, name)
     known = next((found for found in info.repos if str(found.repo_path) == repo), None)
     if known is None:
-        return plan_damaged(model, repo, files, _company(model, entries))
+        alone = _is_gguf(model.path) and len(entries) < len(every)
+        return plan_damaged(model, repo, _parts(model.path) if alone else files, _company(model, entries))
     strategy = _strategy(info, known, model.revision, files)
     paths = _paths(strategy)
     if not paths:
         raise CatalogError(f"{name} is not there any more.")
-    if any(not is_within(path, (repo,)) for path in paths):
+    if any(not is_within(path, (repo,)) or _is_behind_link(path) for path in paths):
         raise CatalogError(f"{name} has a link out of its folder, so it is not deleted; remove it by hand.")
     whole = bool(strategy.repos)
     return DeletionPlan(
@@ -91,7 +93,7 @@ def _repository(path: str) -> str | None:
 
 def _own_files(model: ModelInfo, entries: Sequence[str]) -> tuple[str, ...]:
     """The parts of a GGUF that shares its snapshot with other models; nothing where the snapshot is all its own."""
-    if not is_gguf_name(os.path.basename(model.path)):  # noqa: PTH119
+    if not _is_gguf(model.path):
         return ()
     parts = _parts(model.path)
     return parts if any(is_model_file(entry) for entry in entries if entry not in parts) else ()
@@ -103,11 +105,20 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{part}" for part in split_parts(name, sorted(entry.name for entry in list_folder(folder))))
 
 
+def _is_behind_link(path: str) -> bool:
+    folder = os.path.dirname(path)  # noqa: PTH120
+    return os.path.realpath(folder) != folder
+
+
+def _is_gguf(path: str) -> bool:
+    return is_gguf_name(os.path.basename(path))  # noqa: PTH119
+
+
 def _company(model: ModelInfo, entries: Sequence[str]) -> tuple[str, ...]:
     """Which GGUF files, rows of their own, go with the snapshot that they lie in."""
-    if is_gguf_name(os.path.basename(model.path)):  # noqa: PTH119
+    if _is_gguf(model.path):
         return ()
-    ggufs = sorted(os.path.relpath(entry, model.path) for entry in entries if is_gguf_name(os.path.basename(entry)))  # noqa: PTH119
+    ggufs = sorted(os.path.relpath(entry, model.path) for entry in entries if _is_gguf(entry))
     if not ggufs:
         return ()
     lie, go = ("lies", "goes") if len(ggufs) == 1 else ("lie", "go")

@@ -333,6 +333,27 @@ class TestSeveralModelsInOneSnapshot:
         assert (snapshot / other).read_bytes() == b"weights"
         assert list(rows(root, cache)) == [f"org/a@{NEW}"]
 
+    def test_s13_files_behind_a_linked_folder_stay(self, root: Path, cache: Path, tmp_path: Path) -> None:
+        snapshot = hub_repo(cache, "org/a", {"Q4/x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({})}, NEW)
+        row = rows(root, cache)[f"org/a@{NEW}/Q4/x.gguf"]
+        (snapshot / "Q4" / "x.gguf").unlink()
+        (snapshot / "Q4").rmdir()
+        precious = gguf_file(tmp_path / "precious" / "x.gguf")
+        (snapshot / "Q4").symlink_to(precious.parent)
+        with pytest.raises(CatalogError, match="org/a/Q4/x "):
+            delete(planned(row, root, cache))
+        assert precious.exists()
+
+    def test_s13_blobs_behind_a_linked_folder_stay(self, root: Path, cache: Path, tmp_path: Path) -> None:
+        files = {"x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({})}
+        snapshot = hub_repo(cache, "org/a", files, NEW)
+        row = rows(root, cache)[f"org/a@{NEW}/x.gguf"]
+        (snapshot.parent.parent / "blobs").rename(tmp_path / "blobs")
+        (snapshot.parent.parent / "blobs").symlink_to(tmp_path / "blobs")
+        with pytest.raises(CatalogError, match="has a link out of its folder"):
+            planned(row, root, cache)
+        assert len(list((tmp_path / "blobs").iterdir())) == 2
+
     def test_every_gguf_that_goes_along_is_named(self, root: Path, cache: Path) -> None:
         files = {"Q4/x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({}), "z.gguf": gguf_bytes(version=2)}
         hub_repo(cache, "org/a", {**hub_model(), **files}, NEW)
@@ -351,15 +372,17 @@ class TestSeveralModelsInOneSnapshot:
         with pytest.raises(CatalogError, match="is not there any more"):
             planned(row, root, cache)
 
+    @pytest.mark.parametrize("closed", [OLD, NEW])
     def test_a_cache_that_cannot_be_listed_is_refused_in_a_sentence(
-        self, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+        self, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, closed: str
     ) -> None:
-        snapshot = hub_repo(cache, "org/a", {"x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({})}, NEW)
+        for commit in (OLD, NEW):
+            snapshot = hub_repo(cache, "org/a", {"x.gguf": gguf_bytes(), "y.gguf": gguf_bytes({})}, commit)
         row = rows(root, cache)[f"org/a@{NEW}/x.gguf"]
         scandir = os.scandir
 
         def refuse(path: str) -> object:
-            if path == str(snapshot):
+            if path == str(snapshot.parent / closed):
                 raise PermissionError(13, "Permission denied", path)
             return scandir(path)
 
@@ -400,6 +423,16 @@ class TestDamagedRepositories:
         assert plan.paths == (str(snapshot / "x.gguf"),)
         delete(plan)
         assert rows(root, cache)[f"org/a@{OLD}/x.gguf"].loadable
+
+    def test_the_only_gguf_of_a_revision_goes_alone_where_there_are_others(
+        self, root: Path, cache: Path, snapshot: Path
+    ) -> None:
+        other = hub_repo(cache, "org/a", {"z.gguf": gguf_bytes(version=2), "README.md": b"#"}, OLD, ref="v1")
+        plan = planned(rows(root, cache)[f"org/a@{OLD}/z.gguf"], root, cache)
+        assert set(plan.paths) == {str(other / "z.gguf"), str((other / "z.gguf").resolve())}
+        delete(plan)
+        assert rows(root, cache)[f"org/a@{NEW}/x.gguf"].loadable
+        assert (snapshot / "README.md").exists()
 
     def test_s13_a_link_out_of_the_repository_stays(
         self, root: Path, cache: Path, snapshot: Path, tmp_path: Path
