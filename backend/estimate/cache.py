@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from modeldeck.backend.model_shape import ModelShape
 
-_WINDOWED = frozenset({"sliding_attention", "chunked_attention", "hybrid_sliding", "reference_sliding_attention"})
+WINDOWED = frozenset({"sliding_attention", "chunked_attention", "hybrid_sliding", "reference_sliding_attention"})
+"""Kinds of layers that look back no farther than ``sliding_window``."""
 _STATES = frozenset(
     {"linear_attention", "mamba", "mamba2", "conv", "recurrent", "rwkv", "hybrid", "hybrid_sliding", "hybrid_mamba"}
 )
@@ -79,6 +80,6 @@ def key_value_elements(shape: ModelShape) -> int | None:
 
 def kept_tokens(shape: ModelShape, kind: str, tokens: int) -> int:
     """How many tokens a layer keeps: a sliding one drops all but the last ``sliding_window - 1``."""
-    if kind in _WINDOWED and shape.sliding_window:
+    if kind in WINDOWED and shape.sliding_window:
         return min(tokens, shape.sliding_window - 1)
     return tokens

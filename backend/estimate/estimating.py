@@ -32,8 +32,6 @@ from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quanti
 
 TIGHT_SHARE = 0.1
 """A load that leaves less than this share of a device is tight."""
-LONGER = 1.25
-"""A measurement holds for conversations up to so many times as long as the measured one."""
 _NO_CREDIT: Mapping[str, int] = {}
 
 
@@ -67,7 +65,7 @@ def estimate(
     expected: dict[str, int] = {}
     if measured is not None and (expected := _measured_peaks(measured, needs)):
         covered = max(1, measured.context_tokens)
-        if context_tokens > LONGER * covered:
+        if context_tokens > covered:
             shorter = count_parts(model, request, covered, prepared=prepared, on_cpu=on_cpu)
             expected = _lengthened(expected, needs, needs_of(shorter or parts, targets, memory, credit))
     needs = [_finished(need, expected, credit) for need in needs]
@@ -115,7 +113,9 @@ def count_parts(
         runs=runs,
         weight_total=sum(run.count * run.module_bytes for run in runs),
         cache_total=cache_bytes(shape, context_tokens, size),
-        working=working_bytes(shape, min(prompt_tokens or context_tokens, context_tokens), size),
+        working=working_bytes(
+            shape, min(prompt_tokens or context_tokens, context_tokens), size, model.architecture, on_cpu=on_cpu
+        ),
         extra=extra,
         gpu_passing=gpu_extra(blocks, dtype, quantization).passing,
         context_tokens=context_tokens,
@@ -144,7 +144,8 @@ def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str
         peak -= min(need.reclaimable_bytes, peak)
         working = max(0, peak - weights - need.cache_bytes - engine)
         engine = max(0, min(engine, peak - weights - need.cache_bytes))
-        weights = min(weights, max(0, peak - need.cache_bytes))
+        if need.device == "ram":  # where rows that no token has asked for are not read; a GPU holds all of them
+            weights = min(weights, max(0, peak - need.cache_bytes))
     return DeviceNeed(
         device=need.device,
         weights_bytes=weights,
@@ -165,7 +166,7 @@ def _verdict(needs: list[DeviceNeed], lost: int, parts: Parts, *, is_gpu: bool) 
         # bitsandbytes refuses a map with the CPU in it (``quantizer_bnb_4bit.validate_environment``).
         quantized = parts.request.quantization is not Quantization.NONE
         return Verdict.DOES_NOT_FIT if quantized else Verdict.OFFLOADS
-    if any(need.left_bytes < TIGHT_SHARE * need.total_bytes for need in needs):
+    if parts.cache_total is None or any(need.left_bytes < TIGHT_SHARE * need.total_bytes for need in needs):
         return Verdict.TIGHT
     return Verdict.FITS
 

@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
     FITS = "fits"
     TIGHT = "tight"
-    """Less than a tenth of the device would be left."""
+    """Less than a tenth of the device would be left, or nobody knows how large the cache will be."""
     OFFLOADS = "offloads"
     """Part of the weights would lie in RAM, which is slow."""
     DOES_NOT_FIT = "does not fit"

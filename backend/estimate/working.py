@@ -1,22 +1,27 @@
 """What a reply needs beside weights and cache: activations of the prefill, one layer at a time, and the logits.
 
-The engine sends a whole prompt through the network at once, so that the longest prompt decides. Attention is
-PyTorch's fused one (sdpa), which keeps no matrix of tokens by tokens; the figures count what is alive at the worst
-moment of ``modeling_llama.LlamaDecoderLayer`` and ``generate``.
+The engine sends a whole prompt through the network at once, so that the longest prompt decides. The figures count what
+is alive at the worst moment of ``modeling_llama.LlamaDecoderLayer`` and ``generate``; what grows with the square of the
+prompt is in ``eager``.
 """
 
 from __future__ import annotations
 
 from modeldeck.backend.estimate.cache import kept_tokens, key_value_elements, layer_kinds
+from modeldeck.backend.estimate.eager import matrix_bytes
 from modeldeck.backend.model_shape import ModelShape
 
 _SAMPLING_BYTES = 28
 """For each token of the vocabulary: logits as they come, in float32, sorted, their indices (8), softmax, cumulated."""
 
 
-def working_bytes(shape: ModelShape, tokens: int, element_bytes: int) -> int:
+def working_bytes(
+    shape: ModelShape, tokens: int, element_bytes: int, architecture: str | None = None, *, on_cpu: bool = True
+) -> int:
     """The worst moment of a reply whose prompt has ``tokens`` tokens."""
-    return max(_prefill_bytes(shape, tokens, element_bytes), _SAMPLING_BYTES * (shape.vocabulary or 0))
+    matrices = matrix_bytes(shape, architecture, tokens, element_bytes, on_cpu=on_cpu)
+    prefill = _prefill_bytes(shape, tokens, element_bytes) + matrices
+    return max(prefill, _SAMPLING_BYTES * (shape.vocabulary or 0))
 
 
 def _prefill_bytes(shape: ModelShape, tokens: int, element_bytes: int) -> int:

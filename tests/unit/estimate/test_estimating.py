@@ -88,12 +88,20 @@ def test_what_was_measured_here_is_preferred_for_conversations_of_that_length() 
         context_tokens=8000,
         cache_bytes=8000 * 128 * 1024,
     )
-    found = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured)
+    found = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured, context_tokens=8000)
     assert found.needed_bytes == found.measured_bytes == found.devices[0].needed_bytes == 30 * GB
     assert found.grounds[0] == "Measured here: 30.0 GB at the peak of a conversation of 8,000 tokens."
-    longer = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured, context_tokens=16_000)
-    prefill = 8000 * (4096 * 12 + 3 * 14336 * 2)
-    assert longer.needed_bytes == 30 * GB + 8000 * 128 * 1024 + prefill
+    for more in (1, 500, 8000):
+        longer = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured, context_tokens=8000 + more)
+        prefill = more * (4096 * 12 + 3 * 14336 * 2)
+        assert longer.needed_bytes == 30 * GB + more * 128 * 1024 + prefill
+
+
+def test_a_low_measurement_takes_nothing_off_the_weights_of_a_gpu() -> None:
+    load = MeasuredLoad.of(asked(), "cuda:0")
+    measured = Measurement(load=load, peaks={"cuda:0": 10 * GB}, context_tokens=8192)
+    (gpu,) = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured).devices
+    assert gpu.weights_bytes == pytest.approx(16.06 * GB, rel=0.001)
 
 
 def test_a_measurement_on_other_devices_is_left_alone() -> None:
@@ -109,6 +117,7 @@ def test_files_that_tell_too_little_are_unknown_and_a_cache_that_is_not_known_is
     bare = replace(LLAMA_8B, weights=(), parameters=None, format=ModelFormat.PICKLE, dtype=None, load_dtype=None)
     assert estimate(bare, asked(), machine(80 * GB)).verdict is Verdict.UNKNOWN
     shapeless = estimate(replace(LLAMA_8B, shape=None), asked(), machine(80 * GB))
+    assert shapeless.verdict is Verdict.TIGHT  # at best
     assert any("cache" in ground and "not counted" in ground for ground in shapeless.grounds)
 
 

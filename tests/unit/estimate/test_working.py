@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+from msgspec import structs
+
+from modeldeck.backend.estimate.eager import matrix_bytes
 from modeldeck.backend.estimate.loading_peak import Extra, cpu_extra, gguf_extra, gpu_extra
 from modeldeck.backend.estimate.working import working_bytes
 from modeldeck.backend.model_shape import ModelShape, WeightBlock
@@ -38,7 +42,36 @@ def test_sliding_layers_hold_a_whole_prompt_until_the_token_after_it() -> None:
         layer_types={"sliding_attention": 2},
         sliding_window=101,
     )
-    assert working_bytes(sliding, 1100, 2) - working_bytes(plain, 1100, 2) == 2 * 1000 * (2 * 8) * 2
+    mask = 1100 * 1100 * 3
+    assert working_bytes(sliding, 1100, 2) - working_bytes(plain, 1100, 2) == 2 * 1000 * (2 * 8) * 2 + mask
+
+
+GEMMA_2 = ModelShape(layers=2, hidden_size=8, attention_heads=16, kv_heads=8, head_dim=256)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "element_bytes", "on_cpu", "for_each_score"),
+    [
+        ("gemma2", 2, False, 2 + 4),  # the scores, and their softmax in float32
+        ("gemma2", 2, True, 2 + 4 + 4),  # and the scores in float32, which the CPU makes first
+        ("gemma2", 4, True, 4 + 4),
+        ("gpt_oss", 2, False, 3 * 2),
+        ("gpt-oss", 4, True, 3 * 4),
+    ],
+)
+def test_without_fused_attention_each_head_has_scores_of_tokens_by_tokens(
+    architecture: str, element_bytes: int, on_cpu: bool, for_each_score: int
+) -> None:
+    fused = working_bytes(GEMMA_2, 8192, element_bytes, "llama", on_cpu=on_cpu)
+    eager = working_bytes(GEMMA_2, 8192, element_bytes, architecture, on_cpu=on_cpu)
+    assert eager - fused == 16 * 8192 * 8192 * for_each_score  # 6.4 GB with 6 bytes
+
+
+def test_a_window_that_is_full_needs_a_mask_of_tokens_by_tokens() -> None:
+    shape = structs.replace(GEMMA_2, layer_types={"full_attention": 1, "sliding_attention": 1}, sliding_window=4096)
+    assert matrix_bytes(shape, "gemma3_text", 4095, 2, on_cpu=False) == 0
+    assert matrix_bytes(shape, "gemma3_text", 8192, 2, on_cpu=False) == 8192 * 8192 * 3
+    assert matrix_bytes(GEMMA_2, "llama", 8192, 2, on_cpu=False) == 0
 
 
 def test_weights_that_stay_as_they_are_stay_mapped_and_unread_rows_are_not_there() -> None:
