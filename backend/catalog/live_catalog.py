@@ -20,7 +20,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from modeldeck.backend.catalog.files import is_within
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import Index, read_index
 from modeldeck.backend.catalog.places import Places
@@ -212,8 +211,8 @@ class LiveCatalog:
     def _removed(self, scan: ScanFinished) -> tuple[str, ...]:
         there = self._told if scan.complete else self._models.keys() - set(scan.gone) - (self._kept - self._told)
         missing = [model_id for model_id in self._models if model_id not in there]
-        left_alone = tuple(os.fsdecode(path) for path in scan.left_alone)
-        self._kept = {model_id for model_id in missing if is_within(self._models[model_id].path, left_alone)}
+        left_alone = self._places.left_alone(scan.left_alone)
+        self._kept = {model_id for model_id in missing if left_alone(self._models[model_id].path)}
         removed = tuple(model_id for model_id in missing if model_id not in self._kept)
         for model_id in removed:
             del self._models[model_id]

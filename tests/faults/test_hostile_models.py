@@ -313,6 +313,31 @@ async def test_f26_a_place_that_hangs_at_the_start_leaves_the_index_as_it_was(
     assert [model.name for model in models] == ["a", "bad", "z"]
 
 
+async def test_f26_a_place_behind_a_link_that_hangs_keeps_its_models(root: Path, index: Path, tmp_path: Path) -> None:
+    gate, link = tmp_path / "gate", tmp_path / "link"
+    link.symlink_to(root)
+    hub_repo(tmp_path / "hub", "org/d", hub_model())
+    scanners = Scanners(f"""
+import os, time
+real = os.path.realpath
+def realpath(path, **options):
+    while os.path.exists({str(gate)!r}) and path == {str(link)!r}:
+        time.sleep(0.05)
+    return real(path, **options)
+os.path.realpath = realpath
+""")
+    catalog = live(link, index, scanners=scanners, stall_seconds=QUICK, retry_seconds=QUICK)
+    async with followed(catalog) as told:
+        await told.until(lambda: told.settled)
+        hold(gate)
+        shutil.rmtree(tmp_path / "hub" / "models--org--d")
+        await catalog.rescan()
+        await told.until(lambda: len(told.settled) > 1)
+        assert (set(told.names), told.removed) == ({"a", "bad", "z", str(link)}, ["org/d"])
+        gate.unlink()
+        await told.until(lambda: set(told.names) == {"a", "bad", "z"})
+
+
 async def test_f26_one_model_that_hangs_is_told_to_who_asked_for_it(root: Path, index: Path) -> None:
     hangs = "import time, modeldeck.backend.catalog.catalog as c\nc.read_folder = lambda *a, **k: time.sleep(600)"
     catalog = live(root, index, scanners=Scanners(hangs), stall_seconds=QUICK)

@@ -14,7 +14,6 @@ from typing import assert_never
 import msgspec
 
 from modeldeck.backend.catalog.catalog import Catalog, read_model
-from modeldeck.backend.catalog.files import is_within
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import IndexEntry, Witness, read_index, read_witness, write_index, write_witness
 from modeldeck.backend.catalog.places import Places, Spot
@@ -124,7 +123,7 @@ class Scanner:
             left_alone = tuple(skip.spot.path for skip in scan.skipped if not skip.spot.is_model)
             self._send(ScanFinished(scan.request_id, gone, complete, looked_in, left_alone))
             self._told, self._reader, self._vouched_for = seen, reader, False
-            self._entries = _entries(seen, reader) | self._kept(seen, left_alone)
+            self._entries = _entries(seen, reader) | self._kept(seen, scan.places.left_alone(left_alone))
             self._known = reader.rows | {entry.key: entry.model for entry in self._entries.values() if entry.key}
             self._save(scan, reader)
 
@@ -176,11 +175,10 @@ class Scanner:
         self._saved = [(entry.key, entry.model.id) for entry in entries]
         return {entry.model.id: entry.model for entry in entries}
 
-    def _kept(self, seen: Mapping[str, ModelInfo], left_alone: tuple[bytes, ...]) -> dict[str, IndexEntry]:
+    def _kept(self, seen: Mapping[str, ModelInfo], left_alone: Callable[[str], bool]) -> dict[str, IndexEntry]:
         """What the index has of folders that were left alone: they are not read again as soon as those answer."""
-        folders = tuple(os.fsdecode(path) for path in left_alone)
         others = {model_id: entry for model_id, entry in self._entries.items() if model_id not in seen}
-        return {model_id: entry for model_id, entry in others.items() if is_within(entry.model.path, folders)}
+        return {model_id: entry for model_id, entry in others.items() if left_alone(entry.model.path)}
 
     def _save(self, scan: Scan, reader: TrackedReader) -> None:
         """Keep the rows for the next start, if they are others than those in the file."""
