@@ -31,10 +31,11 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
     lines = [_verdict_line(told)]
     if told.devices:
         lines.append(_needs_line(told))
+        lines += _passing_lines(told)
         if told.measured_bytes is not None and told.grounds:
             lines.append(Content(told.grounds[0]))  # what was measured, and for how long a conversation
         lines += _reclaimable_lines(told)
-        lines += [_free_line(device, unloads) for device in told.devices]
+        lines += [_free_line(device, unloads) for device in told.devices if device.holds_model or _is_noticed(device)]
         lines += _held_lines(told, fit.memory)
     elif told.grounds:
         lines.append(Content(told.grounds[0]))
@@ -45,21 +46,41 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
 
 def _verdict_line(told: Estimate) -> Content:
     mark = fit_mark(told.verdict, ascii_only=False)
-    where = " and ".join(_place(device.device) for device in told.devices)
+    short = [device for device in told.devices if device.left_bytes < 0]
+    named = short if told.verdict is Verdict.DOES_NOT_FIT and short else _holders(told)
+    where = " and ".join(_place(device.device) for device in named)
     on = f" {where}" if where and told.verdict is not Verdict.UNKNOWN else ""
     word = "It is not known whether this fits" if told.verdict is Verdict.UNKNOWN else f"{told.verdict}{on}"
     return Content.assemble((f"{mark} {word}", _STYLES[told.verdict]), f"  for {whole(told.context_tokens)} tokens")
 
 
 def _needs_line(told: Estimate) -> Content:
+    holders = _holders(told)
     parts = (
-        ("weights", sum(device.weights_bytes for device in told.devices)),
-        ("cache", sum(device.cache_bytes for device in told.devices)),
-        ("working", sum(device.working_bytes for device in told.devices)),
-        ("engine", sum(device.engine_bytes for device in told.devices)),
+        ("weights", sum(device.weights_bytes for device in holders)),
+        ("cache", sum(device.cache_bytes for device in holders)),
+        ("working", sum(device.working_bytes for device in holders)),
+        ("engine", sum(device.engine_bytes for device in holders)),
     )
     told_parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts if size >= _WORTH_SAYING)
-    return Content(f"Needs about {gigabytes(told.needed_bytes)} GB: {told_parts}")
+    return Content(f"Needs about {gigabytes(sum(size for _, size in parts))} GB: {told_parts}")
+
+
+def _passing_lines(told: Estimate) -> list[Content]:
+    """What RAM is needed beside the devices that hold the weights, where that decides something."""
+    beside = [device for device in told.devices if not device.holds_model and _is_noticed(device)]
+    return [
+        Content(f"Needs about {gigabytes(device.needed_bytes)} GB {_place(device.device)}, too") for device in beside
+    ]
+
+
+def _holders(told: Estimate) -> list[DeviceNeed]:
+    return [device for device in told.devices if device.holds_model]
+
+
+def _is_noticed(device: DeviceNeed) -> bool:
+    """The engine alone is worth a word only where there is no room for it."""
+    return device.working_bytes >= _WORTH_SAYING or device.left_bytes < device.needed_bytes
 
 
 def _reclaimable_lines(told: Estimate) -> list[Content]:
@@ -83,7 +104,7 @@ def _place(device: str) -> str:
 
 def _held_lines(told: Estimate, memory: MemoryReading) -> list[Content]:
     """Who else holds memory of the devices that would be used."""
-    names = {device.device for device in told.devices}
+    names = {device.device for device in _holders(told)}
     lines = []
     for device in memory.devices:
         held = _held(device) if device.name in names else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from modeldeck.backend.estimate import wording
 from modeldeck.backend.estimate.cache import cache_bytes
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Estimate, Verdict
-from modeldeck.backend.estimate.loading_peak import cpu_extra, gguf_extra, gpu_extra
+from modeldeck.backend.estimate.loading_peak import cpu_extra, gguf_extra, gguf_ram_passing, gpu_extra
 from modeldeck.backend.estimate.needs import needs_of
 from modeldeck.backend.estimate.parts import Parts
 from modeldeck.backend.estimate.placement import devices_for
@@ -61,7 +61,7 @@ def estimate(
     if parts is None:
         return _unknown(context_tokens, "The files do not tell how large the weights are.")
     needs = needs_of(parts, targets, memory, credit)
-    lost = parts.weight_total - sum(need.weights_bytes for need in needs) - parts.extra.untouched
+    lost = parts.weight_total - sum(need.weights_bytes for need in needs) - (parts.extra.untouched if on_cpu else 0)
     expected: dict[str, int] = {}
     if measured is not None and (expected := _measured_peaks(measured, needs)):
         covered = max(1, measured.context_tokens)
@@ -118,22 +118,27 @@ def count_parts(
         ),
         extra=extra,
         gpu_passing=gpu_extra(blocks, dtype, quantization).passing,
+        ram_passing=gguf_ram_passing(model) if model.format is ModelFormat.GGUF and not prepared else 0,
         context_tokens=context_tokens,
     )
 
 
 def _measured_peaks(measured: Measurement, needs: list[DeviceNeed]) -> dict[str, int]:
     """What each device took before; empty where it was measured on other devices."""
-    peaks = measured.peaks
-    if len(peaks) == len(needs) == 1:
-        return {needs[0].device: next(iter(peaks.values()))}
-    return dict(peaks) if peaks.keys() == {need.device for need in needs} else {}
+    peaks, holders = measured.peaks, [need.device for need in needs if need.holds_model]
+    if len(peaks) == len(holders) == 1:
+        return {holders[0]: next(iter(peaks.values()))}
+    return dict(peaks) if peaks.keys() == set(holders) else {}
 
 
 def _lengthened(peaks: dict[str, int], needs: list[DeviceNeed], shorter: list[DeviceNeed]) -> dict[str, int]:
     """The measured peaks, and what a longer conversation adds to them by the estimate: its cache, its prefill."""
     before = {need.device: need.peak_bytes for need in shorter}
-    return {need.device: peaks[need.device] + max(0, need.peak_bytes - before.get(need.device, 0)) for need in needs}
+    return {
+        need.device: peaks[need.device] + max(0, need.peak_bytes - before.get(need.device, 0))
+        for need in needs
+        if need.device in peaks
+    }
 
 
 def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str, int]) -> DeviceNeed:
@@ -162,13 +167,18 @@ def _finished(need: DeviceNeed, expected: Mapping[str, int], credit: Mapping[str
 def _verdict(needs: list[DeviceNeed], lost: int, parts: Parts, *, is_gpu: bool) -> Verdict:
     if lost > 0 or any(need.left_bytes < 0 for need in needs):
         return Verdict.DOES_NOT_FIT
-    if is_gpu and needs[-1].device == "ram":
+    if is_gpu and any(need.device == "ram" and need.holds_model for need in needs):
         # bitsandbytes refuses a map with the CPU in it (``quantizer_bnb_4bit.validate_environment``).
         quantized = parts.request.quantization is not Quantization.NONE
         return Verdict.DOES_NOT_FIT if quantized else Verdict.OFFLOADS
-    if parts.cache_total is None or any(need.left_bytes < TIGHT_SHARE * need.total_bytes for need in needs):
+    if parts.cache_total is None or any(_is_tight(need) for need in needs):
         return Verdict.TIGHT
     return Verdict.FITS
+
+
+def _is_tight(need: DeviceNeed) -> bool:
+    """Of RAM that the load only goes through, what was needed is free again: it has to be there, and a little more."""
+    return need.left_bytes < TIGHT_SHARE * (need.total_bytes if need.holds_model else need.needed_bytes)
 
 
 def _grounds(
@@ -192,6 +202,8 @@ def _grounds(
         said.append(wording.passing_ground(parts.extra.passing - parts.extra.staying))
         said.append(wording.staying_ground(parts.extra.staying))
         said.append(wording.untouched_ground(parts.extra.untouched))
+    else:
+        said.append(wording.unpacking_ground(parts.ram_passing))
     said += [wording.engine_ground(need.engine_bytes, need.device) for need in needs]
     by_name = {device.name: device for device in devices}
     for need in needs:

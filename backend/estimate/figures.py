@@ -47,6 +47,11 @@ class DeviceNeed(Struct, frozen=True, kw_only=True):
     total_bytes: int = 0
 
     @property
+    def holds_model(self) -> bool:
+        """Whether weights would lie there; RAM beside GPUs holds the engine, and what the load goes through."""
+        return self.weights_bytes > 0
+
+    @property
     def needed_bytes(self) -> int:
         """All parts that need room."""
         return self.weights_bytes + self.cache_bytes + self.working_bytes + self.engine_bytes
@@ -68,10 +73,11 @@ class Estimate(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     context_tokens: int
     devices: tuple[DeviceNeed, ...] = ()
-    """The devices that would hold a part, in the order in which they are filled; RAM last."""
+    """The devices that would hold a part, in the order in which they are filled; RAM last, which the engine needs
+    beside GPUs, too."""
     measured_bytes: int | None = None
-    """The peak of the same load on this machine, all devices together, with what a longer conversation adds to it by
-    the estimate; None where it was never measured. The parts of the devices are made to agree with it."""
+    """The peak of the same load on this machine, all devices with weights together, with what a longer conversation
+    adds to it by the estimate; None where it was never measured. The parts of the devices are made to agree with it."""
     grounds: tuple[str, ...] = ()
     """How the figures came about and what was assumed, one sentence each."""
 

@@ -72,6 +72,15 @@ def gpu_extra(blocks: tuple[WeightBlock, ...], dtype: str, quantization: Quantiz
     return Extra(passing=max(merging, *(2 * size * block.largest_elements for block in blocks)), staying=0)
 
 
+def gguf_ram_passing(model: ModelInfo) -> int:
+    """What unpacking a GGUF file takes in RAM, wherever its weights go: all of them in float32, and the vocabulary.
+
+    ``load_gguf_checkpoint`` makes the whole state dict before the first weight goes to its device.
+    """
+    vocabulary = model.shape.vocabulary if model.shape is not None else None
+    return 4 * (model.parameters or 0) + _TOKEN_BYTES * (vocabulary or 0)
+
+
 def gguf_extra(model: ModelInfo, element_bytes: int, quantization: Quantization, *, prepared: bool) -> Extra:
     """What loading a GGUF file takes beside the weights.
 
@@ -80,8 +89,8 @@ def gguf_extra(model: ModelInfo, element_bytes: int, quantization: Quantization,
     """
     unpacked = 4 * (model.parameters or 0)
     if not prepared:
-        vocabulary = model.shape.vocabulary if model.shape is not None else None
-        passing = model.size_bytes + _TOKEN_BYTES * (vocabulary or 0)
+        # Weights that stay in float32 are those of the state dict, and counted.
+        passing = model.size_bytes + gguf_ram_passing(model) - (unpacked if element_bytes == 4 else 0)
         return Extra(passing=passing, staying=0, reclaimable=model.size_bytes)
     if element_bytes != 4:
         return Extra(passing=unpacked, staying=0, reclaimable=unpacked)

@@ -18,9 +18,13 @@ def needs_of(
     """The parts, dealt out as the engine would."""
     if targets[0].name == "ram":
         return [_ram_need(parts, targets[0])]
-    if parts.request.device == "auto":
-        return _split_needs(parts, targets, memory.ram, credit)
-    return [_gpu_need(parts, targets[0], parts.whole_share())]
+    if parts.request.device != "auto":
+        needs, offloaded = [_gpu_need(parts, targets[0], parts.whole_share())], 0
+    else:
+        needs, offloaded = _split_needs(parts, targets, memory.ram, credit)
+    if offloaded or not any(target.shares_ram for target in targets):
+        needs.append(_ram_beside_gpus(parts, memory.ram, offloaded))
+    return needs
 
 
 def _ram_need(parts: Parts, ram: DeviceMemory) -> DeviceNeed:
@@ -56,22 +60,23 @@ def _gpu_need(parts: Parts, gpu: DeviceMemory, share: Share) -> DeviceNeed:
 
 def _split_needs(
     parts: Parts, gpus: tuple[DeviceMemory, ...], ram: DeviceMemory, credit: Mapping[str, int]
-) -> list[DeviceNeed]:
-    """Each device's part after accelerate's split; devices that get nothing are left out."""
+) -> tuple[list[DeviceNeed], int]:
+    """Each GPU's part after accelerate's split, those that get nothing left out; and the weights that go to the RAM."""
     context = engine_cost.GPU_CONTEXT_BYTES  # is there before the split asks what is free
     free = [max(0, gpu.free_bytes + credit.get(gpu.name, 0) - context) for gpu in gpus]
     quantized = parts.request.quantization is not Quantization.NONE
     shares = split(parts.runs, free, ram.free_bytes + credit.get("ram", 0), quantized=quantized)
     needs = [_gpu_need(parts, gpu, share) for gpu, share in zip(gpus, shares, strict=False) if share.weight_bytes]
-    offloaded = shares[len(gpus)]
-    if offloaded.weight_bytes:
-        needs.append(
-            DeviceNeed(
-                device=ram.name,
-                weights_bytes=offloaded.weight_bytes,
-                engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
-                free_bytes=ram.free_bytes,
-                total_bytes=ram.total_bytes,
-            )
-        )
-    return needs
+    return needs, shares[len(gpus)].weight_bytes
+
+
+def _ram_beside_gpus(parts: Parts, ram: DeviceMemory, offloaded: int) -> DeviceNeed:
+    """The engine itself, what the load goes through on its way to the GPUs, and the weights that stay."""
+    return DeviceNeed(
+        device=ram.name,
+        weights_bytes=offloaded,
+        working_bytes=parts.ram_passing,
+        engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
+        free_bytes=ram.free_bytes,
+        total_bytes=ram.total_bytes,
+    )

@@ -26,6 +26,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """Of a load on the CPU."""
     gpu_passing: int
     """Of a load on a GPU."""
+    ram_passing: int
+    """Of a load on a GPU, in RAM."""
     context_tokens: int
 
     @property

@@ -55,6 +55,11 @@ def passing_ground(passing: int) -> str:
     return f"While it loads, {size(passing)} more is taken for a moment." if passing > 50e6 else ""
 
 
+def unpacking_ground(byte_count: int) -> str:
+    """Why a load on a GPU needs RAM; empty where it needs little."""
+    return f"The GGUF file is unpacked in RAM first, which takes {size(byte_count)} there." if byte_count else ""
+
+
 def engine_ground(byte_count: int, device: str) -> str:
     """What the engine's own process takes."""
     what = "PyTorch and transformers themselves" if device == "ram" else "the driver's context and its buffers"

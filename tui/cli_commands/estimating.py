@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -62,11 +63,13 @@ def refuse_what_does_not_fit(workspace: Workspace, model: ModelInfo, request: Lo
     found = estimate(model, request, memory, context_tokens=tokens, measured=measured, prepared=prepared)
     if found.verdict is not Verdict.DOES_NOT_FIT:
         return
-    free = " and ".join(f"{size(need.free_bytes)} is free on {need.device}" for need in found.devices)
+    short = [need for need in found.devices if need.left_bytes < 0] or found.devices
+    needed = size(sum(need.needed_bytes for need in short))
+    free = " and ".join(f"{size(need.free_bytes)} is free on {need.device}" for need in short)
     instead = suggest(model, request, memory, context_tokens=tokens, prepared=prepared).quantization
     way = f" --quantization {instead} would fit." if instead not in (None, request.quantization) else ""
     fail(
-        f"{clean_name(model.name)} does not fit: it needs about {size(found.needed_bytes)}, and {free}.{way}"
+        f"{clean_name(model.name)} does not fit: it needs about {needed}, and {free}.{way}"
         " --force tries it all the same.",
         ExitCode.DOES_NOT_FIT,
     )
@@ -99,7 +102,7 @@ def _asked(request: LoadRequest) -> dict[str, str]:
 
 
 def _has_copy(workspace: Workspace, model: ModelInfo) -> bool:
-    return any(copy.gguf == model.path for copy in GgufCopies(workspace.paths.gguf_copies).list())
+    return GgufCopies(workspace.paths.gguf_copies).find(Path(model.path)) is not None
 
 
 def _measured(workspace: Workspace, request: LoadRequest, memory: MemoryReading) -> Any:

@@ -35,7 +35,7 @@ def test_verdicts_on_one_gpu(free: int, quantization: str, verdict: Verdict) -> 
 
 def test_a_gpu_that_is_named_takes_everything_or_does_not_fit() -> None:
     found = estimate(LLAMA_8B, asked("cuda:1"), machine(80 * GB, 10 * GB))
-    assert [need.device for need in found.devices] == ["cuda:1"]
+    assert [need.device for need in found.devices] == ["cuda:1", "ram"]
     assert found.verdict is Verdict.DOES_NOT_FIT
     assert estimate(LLAMA_8B, asked("cuda:3"), machine(80 * GB)).verdict is Verdict.UNKNOWN
 
@@ -49,7 +49,7 @@ def test_without_a_gpu_auto_means_the_ram() -> None:
 
 def test_two_gpus_share_the_cache_as_they_share_the_layers() -> None:
     found = estimate(LLAMA_8B, asked(), machine(24 * GB, 24 * GB))
-    assert [need.device for need in found.devices] == ["cuda:0", "cuda:1"]
+    assert [need.device for need in found.devices if need.holds_model] == ["cuda:0", "cuda:1"]
     assert sum(need.cache_bytes for need in found.devices) == pytest.approx(2**30, abs=2)
     assert sum(need.weights_bytes for need in found.devices) == pytest.approx(16.06 * GB, rel=0.001)
 
@@ -89,18 +89,18 @@ def test_what_was_measured_here_is_preferred_for_conversations_of_that_length() 
         cache_bytes=8000 * 128 * 1024,
     )
     found = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured, context_tokens=8000)
-    assert found.needed_bytes == found.measured_bytes == found.devices[0].needed_bytes == 30 * GB
+    assert found.measured_bytes == found.devices[0].needed_bytes == 30 * GB
     assert found.grounds[0] == "Measured here: 30.0 GB at the peak of a conversation of 8,000 tokens."
     for more in (1, 500, 8000):
         longer = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured, context_tokens=8000 + more)
         prefill = more * (4096 * 12 + 3 * 14336 * 2)
-        assert longer.needed_bytes == 30 * GB + more * 128 * 1024 + prefill
+        assert longer.devices[0].needed_bytes == 30 * GB + more * 128 * 1024 + prefill
 
 
 def test_a_low_measurement_takes_nothing_off_the_weights_of_a_gpu() -> None:
     load = MeasuredLoad.of(asked(), "cuda:0")
     measured = Measurement(load=load, peaks={"cuda:0": 10 * GB}, context_tokens=8192)
-    (gpu,) = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured).devices
+    gpu, _ = estimate(LLAMA_8B, asked(), machine(80 * GB), measured=measured).devices
     assert gpu.weights_bytes == pytest.approx(16.06 * GB, rel=0.001)
 
 
@@ -136,6 +136,41 @@ def test_a_row_of_the_list_costs_less_than_a_millisecond() -> None:
     for _ in range(100):
         estimate(LLAMA_8B, asked(), memory)
     assert (perf_counter() - start) / 100 < 0.001
+
+
+@pytest.mark.parametrize(
+    ("ram_free", "prepared", "verdict"),
+    [
+        (8, False, Verdict.DOES_NOT_FIT),  # 8.03 billion parameters x 4 bytes go through the RAM
+        (33, False, Verdict.TIGHT),
+        (40, False, Verdict.FITS),
+        (8, True, Verdict.FITS),
+    ],
+)
+def test_a_gguf_file_is_unpacked_in_ram_before_it_goes_to_the_gpu(
+    ram_free: int, prepared: bool, verdict: Verdict
+) -> None:
+    gguf = replace(LLAMA_8B, weights=(), format=ModelFormat.GGUF, dtype=None, load_dtype=None, size_bytes=5 * GB)
+    found = estimate(gguf, asked("cuda:0"), machine(80 * GB, ram_free=ram_free * GB), prepared=prepared)
+    assert found.verdict is verdict
+    gpu, ram = found.devices
+    assert ram.needed_bytes / GB == pytest.approx(0.37 if prepared else 0.37 + 32.12 + 0.115, abs=0.01)
+    assert any("unpacked in RAM" in ground for ground in found.grounds) is not prepared
+    assert gpu.left_bytes > 40 * GB
+
+
+def test_the_engine_itself_needs_ram_beside_a_gpu() -> None:
+    found = estimate(LLAMA_8B, asked("cuda:0"), machine(80 * GB, ram_free=GB // 5))
+    assert found.verdict is Verdict.DOES_NOT_FIT
+    freed = estimate(LLAMA_8B, asked("cuda:0"), machine(80 * GB, ram_free=GB // 5), credit={"ram": GB})
+    assert freed.verdict is Verdict.FITS
+
+
+def test_the_ram_that_the_engine_needs_is_not_called_offloading() -> None:
+    assert estimate(LLAMA_8B, asked(), machine(80 * GB)).verdict is Verdict.FITS
+    offloaded = estimate(LLAMA_8B, asked(), machine(10 * GB))
+    assert offloaded.verdict is Verdict.OFFLOADS
+    assert offloaded.devices[-1].weights_bytes > 5 * GB
 
 
 class TestSuggestions:

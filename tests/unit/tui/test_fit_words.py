@@ -41,6 +41,25 @@ def test_the_sum_and_what_it_is_held_against() -> None:
     ]
 
 
+ENGINE_IN_RAM = DeviceNeed(device="ram", engine_bytes=370_000_000, free_bytes=50 * GB, total_bytes=64 * GB)
+
+
+def test_ram_that_holds_no_weights_is_told_only_where_it_matters() -> None:
+    quiet = replace(FITS, devices=(GPU, ENGINE_IN_RAM))
+    assert said(quiet) == said(FITS)
+    unpacked = replace(quiet, devices=(GPU, replace(ENGINE_IN_RAM, working_bytes=32 * GB)))
+    assert said(unpacked).splitlines() == [
+        "✓ fits on cuda:0  for 8,192 tokens",
+        "Needs about 17.9 GB: weights 15.3, cache 1.1, working 0.5, engine 1.0",
+        "Needs about 32.4 GB in RAM, too",
+        "Free  61.6 of 80.0 GB on cuda:0",
+        "Free  50.0 of 64.0 GB in RAM",
+    ]
+    short = replace(unpacked, verdict=Verdict.DOES_NOT_FIT, devices=(GPU, replace(unpacked.devices[1], free_bytes=GB)))
+    assert said(short).startswith("✗ does not fit in RAM  for")
+    assert "Free  1.0 of 64.0 GB in RAM, 31.4 GB short" in said(short)
+
+
 def test_what_unloading_gives_back_is_counted_and_named() -> None:
     told = replace(FITS, devices=(replace(GPU, credit_bytes=14_200_000_000),))
     assert "61.6 of 80.0 GB on cuda:0 + 14.2 from unloading" in said(told, unloads=True)
