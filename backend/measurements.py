@@ -80,6 +80,7 @@ class Measurements:
         """
         with self._lock:
             self._known = _with(self._load(), [measurement])
+            msgspec.json.encode(measurement)  # one that cannot be written must not keep later ones from the file
             self._unwritten.append(measurement)
             with locked(self._file):
                 on_disk = self._read()

@@ -209,3 +209,17 @@ def signs(shown: ShelfList) -> list[str]:
     """The signs of the Fit column, from the first row on."""
     cell = fit_cell(shown.scrollable_content_region.width)
     return [shown.render_line(y + 1).text[cell] for y in range(shown.row_count)]
+
+
+async def test_a_damaged_list_of_favourites_is_said_and_kept_aside_at_the_first_change() -> None:
+    path = Paths.from_environment().remembered_list
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"favourites": ["a"')
+    app = deck()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: "is damaged" in screen_text(app))
+        assert any("is damaged, so favourites" in line for line in app.services.log.lines)
+        await pilot.press("f")
+        await wait_until(pilot, lambda: len(remembered().memory.favourites) == 1)
+        assert [kept.read_text() for kept in path.parent.glob(f"{path.name}.corrupt-*")] == ['{"favourites": ["a"']

@@ -59,5 +59,5 @@ def test_f26_a_spot_that_answered_and_a_rescan_begin_anew(clock: Clock) -> None:
     suspects.hung(SPOT, 5.0)
     assert suspects.due_in == RETRY_SECONDS
     suspects.clear()
-    assert suspects.due_in is None
     assert not suspects.skipped
+    assert suspects.due_in is None
