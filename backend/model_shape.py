@@ -84,6 +84,8 @@ class WeightBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Elements of all other floating-point weights: they are converted to the dtype that is asked for."""
     fixed_bytes: int = 0
     """Bytes of what keeps its form whatever is asked: packed quantized weights, integers, their scales."""
+    packed_elements: int = 0
+    """What the fixed bytes stand for, in elements: so many there are where the loader unpacks them."""
     fused_elements: int = 0
     """Of the other elements: those of experts, which lie one by one on disk and are merged while they are loaded."""
     largest_elements: int = 0

@@ -52,10 +52,12 @@ def weight_blocks(
     architecture: str | None = None,
     shape: ModelShape | None = None,
     unpacked: bool = False,
+    bits: int | None = None,
 ) -> tuple[WeightBlock, ...]:
     """The blocks in the order in which the network has them: embeddings, layers, what follows, the head.
 
-    ``unpacked`` says that the loader turns packed weights into bfloat16, as it does with mxfp4.
+    ``unpacked`` says that the loader turns packed weights into bfloat16 on every device, as it does with mxfp4;
+    ``bits`` is what the configuration says of one packed value, or None.
     """
     shape = shape or ModelShape()
     groups: dict[tuple[str, int], list[tuple[StoredTensor, _Role]]] = {}
@@ -65,7 +67,7 @@ def weight_blocks(
         if not role.skipped and not _is_left_out(tensor, role, layer, shape):
             groups.setdefault((role.block, layer), []).append((tensor, role))
     blocks = [
-        (key, _block(key, members, tensors, architecture, unpacked))
+        (key, _block(key, members, tensors, architecture, unpacked, bits))
         for key, members in sorted(groups.items(), key=_order)
     ]
     return tuple(_collapsed(block for _, block in blocks))
@@ -140,18 +142,20 @@ def _block(
     beside: Mapping[str, StoredTensor],
     architecture: str | None,
     unpacked: bool,
+    bits: int | None,
 ) -> WeightBlock:
     name, layer = key
     replaced = architecture not in _OWN_LINEAR
     has_experts = any(role.expert or ".experts." in tensor.name for tensor, role in members)
-    linear = rows = other = fixed = fused = largest = stored = 0
+    linear = rows = other = fixed = packed = fused = largest = stored = 0
     for tensor, role in members:
         stored += tensor.stored_bytes
         if is_packed(tensor, beside):
             if not unpacked:
                 fixed += tensor.stored_bytes
+                packed += parameters_of(tensor, beside, bits)
                 continue
-            other += parameters_of(tensor, beside)
+            other += parameters_of(tensor, beside, bits)
         elif replaced and role.linear and len(tensor.shape) == 2 and not (role.router and has_experts):
             linear += tensor.elements
             rows += tensor.shape[1 if architecture in _CONV1D else 0]
@@ -165,6 +169,7 @@ def _block(
         linear_rows=rows,
         other_elements=other,
         fixed_bytes=fixed,
+        packed_elements=packed,
         fused_elements=fused,
         largest_elements=largest,
         stored_bytes=stored,

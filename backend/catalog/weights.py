@@ -146,20 +146,22 @@ def _read(folder: ModelFolder, names: list[str], kind: ModelFormat, network: Net
             size += header.file_bytes
             tensors.update((tensor.name, tensor) for tensor in header.tensors)
     whole = bool(tensors) and not missing and not problems
+    bits = _packed_bits(folder, tensors) if whole else None
     return Weights(
         format=kind,
-        parameters=count_parameters(tensors, network.shape, _packed_bits(folder, tensors)) if whole else None,
+        parameters=count_parameters(tensors, network.shape, bits) if whole else None,
         dtype=_most_common_dtype(tensors),
         size_bytes=size,
-        blocks=_blocks(tensors, network) if whole else (),
+        blocks=_blocks(tensors, network, bits) if whole else (),
         incomplete=_missing_sentence(missing, len(names)),
         problems=tuple(problems),
     )
 
 
-def _blocks(tensors: dict[str, StoredTensor], network: Network) -> tuple[WeightBlock, ...]:
+def _blocks(tensors: dict[str, StoredTensor], network: Network, bits: int | None) -> tuple[WeightBlock, ...]:
     # Without the package ``kernels``, which modeldeck does not bring, transformers turns mxfp4 into bfloat16.
-    return weight_blocks(tensors, network.architecture, network.shape, unpacked=network.quantization == "mxfp4")
+    unpacked = network.quantization == "mxfp4"
+    return weight_blocks(tensors, network.architecture, network.shape, unpacked, bits)
 
 
 def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str | None:

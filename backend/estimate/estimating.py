@@ -23,6 +23,7 @@ from modeldeck.backend.estimate.weights import (
     block_bytes,
     blocks_of,
     load_dtype,
+    unpacks,
 )
 from modeldeck.backend.estimate.working import working_bytes
 from modeldeck.backend.measurements import Measurement
@@ -96,8 +97,13 @@ def count_parts(
     size = DTYPE_BYTES[dtype]
     quantization = request.quantization
     nf4 = NF4_REPACKED_BYTES if on_cpu and quantization is Quantization.NF4 and repacks_nf4() else NF4_BYTES
+    unpacked = unpacks(model, request, on_cpu=on_cpu)
     runs = [
-        Run(block_bytes(block, size, quantization, nf4), block.count, block.name.rsplit(".", 1)[-1].isdigit())
+        Run(
+            block_bytes(block, size, quantization, nf4, unpacked=unpacked),
+            block.count,
+            block.name.rsplit(".", 1)[-1].isdigit(),
+        )
         for block in blocks
     ]
     shape = model.shape or ModelShape()
@@ -111,6 +117,7 @@ def count_parts(
         request=request,
         dtype=dtype,
         runs=runs,
+        unpacked=unpacked,
         weight_total=sum(run.count * run.module_bytes for run in runs),
         cache_total=cache_bytes(shape, context_tokens, size),
         working=working_bytes(
@@ -194,7 +201,8 @@ def _grounds(
     if measured is not None:
         said.append(wording.measured_ground(measured))
     said += [
-        wording.weights_ground(model, parts.dtype, quantization, parts.weight_total),
+        wording.weights_ground(model, parts.dtype, quantization, parts.weight_total, unpacked=parts.unpacked),
+        wording.fp8_ground(model, parts.dtype, unpacked=parts.unpacked),
         wording.experts_ground(model, parts.dtype, quantization),
         wording.cache_ground(parts.cache_total, parts.context_tokens),
     ]

@@ -18,6 +18,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     """That the floating-point weights will have."""
     runs: list[Run]
     """The modules in their order."""
+    unpacked: bool
+    """Packed weights of the checkpoint are counted as plain ones."""
     weight_total: int
     cache_total: int | None
     """None where the files do not tell."""

@@ -35,9 +35,27 @@ NF4_REPACKED_BYTES = 1 / 2 + 2 / 64
 (``functional._convert_weight_packed_for_cpu``)."""
 
 
-def block_bytes(block: WeightBlock, dtype_bytes: int, quantization: Quantization, nf4_bytes: float = NF4_BYTES) -> int:
-    """What one module of a block takes: its parameters, and what bitsandbytes keeps to unpack them."""
-    other = block.other_elements * dtype_bytes + block.fixed_bytes
+def unpacks(model: ModelInfo, request: LoadRequest, *, on_cpu: bool) -> bool:
+    """Whether the loader turns packed weights into plain ones, on some devices or on all.
+
+    fp8 is kept on GPUs alone (``FineGrainedFP8HfQuantizer.validate_environment``: CUDA from compute capability 8.9);
+    compressed-tensors are unpacked by the first forward pass (``CompressedTensorsHfQuantizer``, ``dequantize=False``).
+    """
+    method = (model.quantization or "").partition("-")[0]
+    return method == "ct" or (method == "fp8" and (on_cpu or request.device == "mps"))
+
+
+def block_bytes(
+    block: WeightBlock,
+    dtype_bytes: int,
+    quantization: Quantization,
+    nf4_bytes: float = NF4_BYTES,
+    *,
+    unpacked: bool = False,
+) -> int:
+    """What one module of a block takes: its parameters, and what it takes to unpack them."""
+    packed = block.packed_elements * dtype_bytes if unpacked and block.packed_elements else block.fixed_bytes
+    other = block.other_elements * dtype_bytes + packed
     if quantization is Quantization.INT8:
         return other + block.linear_elements + INT8_ROW_BYTES * block.linear_rows
     if quantization is Quantization.NF4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modeldeck.backend.estimate.figures import DeviceNeed
+from modeldeck.backend.estimate.weights import DTYPE_BYTES
 from modeldeck.backend.measurements import Measurement
 from modeldeck.backend.memory_reading import DeviceMemory
 from modeldeck.backend.models import ModelFormat, ModelInfo, Quantization
@@ -17,11 +18,15 @@ def size(byte_count: float) -> str:
     return f"{byte_count / 1e9:.1f} GB" if byte_count >= 0.95e9 else f"{byte_count / 1e6:.0f} MB"
 
 
-def weights_ground(model: ModelInfo, dtype: str, quantization: Quantization, total: int) -> str:
+def weights_ground(
+    model: ModelInfo, dtype: str, quantization: Quantization, total: int, *, unpacked: bool = False
+) -> str:
     """Where the figure of the weights comes from."""
     kept = f"in {dtype}"
     if quantization in _QUANTIZED:
         kept = f"in {_QUANTIZED[quantization]}; embeddings, norms and the output head stay in {dtype}"
+    elif unpacked:
+        kept = f"unpacked to {dtype} (stored as {model.quantization})"
     elif model.quantization and model.format is not ModelFormat.GGUF:
         kept = f"as stored ({model.quantization}), the rest in {dtype}"
     source = "counted from the headers" if model.weights else "from the number of parameters"
@@ -30,6 +35,15 @@ def weights_ground(model: ModelInfo, dtype: str, quantization: Quantization, tot
     if model.format is ModelFormat.GGUF:
         kept = f"unpacked to {dtype}" if quantization not in _QUANTIZED else kept
     return f"Weights: {size(total)} {kept}, {source}."
+
+
+def fp8_ground(model: ModelInfo, dtype: str, *, unpacked: bool) -> str:
+    """What an older GPU would make of fp8, since nobody tells how new this one is; empty where it does not matter."""
+    packed = sum(block.count * block.packed_elements for block in model.weights)
+    if model.quantization != "fp8" or unpacked or not packed:
+        return ""
+    more = packed * DTYPE_BYTES[dtype] - sum(block.count * block.fixed_bytes for block in model.weights)
+    return f"A GPU below compute capability 8.9 cannot keep fp8: it would need {size(more)} more, for {dtype}."
 
 
 def experts_ground(model: ModelInfo, dtype: str, quantization: Quantization) -> str:

@@ -85,6 +85,18 @@ def test_mxfp4_experts_are_counted_and_become_bfloat16() -> None:
     assert (block.other_elements, block.fixed_bytes) == (4 * 32 * 64, 0)
 
 
+def test_packed_weights_tell_how_many_elements_they_stand_for() -> None:
+    tensors = stored(
+        model__layers__0__mlp__up_proj__weight=("F8_E4M3", (256, 128)),
+        model__layers__0__mlp__up_proj__weight_scale_inv=("F32", (2, 1)),
+        model__layers__1__mlp__up_proj__weight_packed=("I32", (256, 32)),
+        model__layers__1__mlp__up_proj__weight_scale=("BF16", (256, 1)),
+    )
+    fp8, int8 = weight_blocks(tensors, "llama", bits=8)
+    assert (fp8.packed_elements, fp8.fixed_bytes) == (256 * 128, 256 * 128 + 8)
+    assert (int8.packed_elements, int8.fixed_bytes) == (256 * 128, 256 * 128 + 512)
+
+
 def test_bits_that_the_config_tells_are_used_where_shapes_do_not() -> None:
     tensors = stored(a__qweight=("I32", (8, 128)))
     assert parameters_of(tensors["a.qweight"], tensors, bits=2) == 8 * 128 * 16

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from modeldeck.backend.estimate.estimating import count_parts
+from modeldeck.backend.estimate.estimating import count_parts, estimate
 from modeldeck.backend.estimate.weights import NF4_BYTES, block_bytes, load_dtype
 from modeldeck.backend.model_shape import WeightBlock
 from modeldeck.backend.models import ModelFormat, Quantization
-from tests.unit.estimate.samples import LLAMA_8B, asked
+from tests.unit.estimate.samples import GB, LLAMA_8B, asked, machine
 
 BLOCK = WeightBlock(name="layers.0", linear_elements=1_000_000, linear_rows=1000, other_elements=2000, fixed_bytes=7)
 
@@ -50,6 +50,32 @@ def test_without_headers_the_number_of_parameters_and_the_shape_are_enough() -> 
     quantized = count_parts(model, asked(dtype="bfloat16", quantization="4bit"), 8192, prepared=True, on_cpu=False)
     assert quantized is not None
     assert quantized.weight_total / 1e9 == pytest.approx(5.70, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("stored", "device", "gigabytes"),
+    [
+        ("fp8", "cpu", 16.06),  # without a GPU transformers makes bfloat16 of it
+        ("fp8", "cuda:0", 9.08),
+        ("ct-w8a8", "cuda:0", 16.06),  # unpacked with the first token, wherever it is
+        ("awq4", "cuda:0", 9.08),
+    ],
+)
+def test_what_is_stored_packed_counts_as_what_the_loader_makes_of_it(
+    stored: str, device: str, gigabytes: float
+) -> None:
+    """Llama-3.1-8B with 6.98 billion of its elements in a byte each."""
+    blocks = tuple(
+        replace(block, linear_elements=0, packed_elements=block.linear_elements, fixed_bytes=block.linear_elements)
+        for block in LLAMA_8B.weights
+    )
+    model = replace(LLAMA_8B, weights=blocks, quantization=stored)
+    parts = count_parts(model, asked(device), 8192, on_cpu=device == "cpu")
+    assert parts is not None
+    assert parts.weight_total / 1e9 == pytest.approx(gigabytes, abs=0.01)
+    found = estimate(model, asked(device), machine(80 * GB))
+    older = "A GPU below compute capability 8.9 cannot keep fp8: it would need 7.0 GB more, for bfloat16."
+    assert (older in found.grounds) is ((stored, device) == ("fp8", "cuda:0"))
 
 
 def test_a_pickle_is_reckoned_from_its_size() -> None:
