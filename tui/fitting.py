@@ -77,6 +77,12 @@ class Fitting:
             self._prepared[model.id] = self._find_copy(Path(model.path)) is not None
         return self._prepared.get(model.id, False)
 
+    def note_copy(self, model: ModelInfo, prepared: bool) -> None:
+        """Somebody has looked for the prepared copy, or has cleared it: what loads need may be something else."""
+        if self._prepared.get(model.id, False) != prepared:
+            self._prepared[model.id] = prepared
+            self.outdate()
+
     def estimate(
         self, model: ModelInfo, request: LoadRequest | None = None, context_tokens: int = DEFAULT_CONTEXT
     ) -> Estimate | None:

@@ -153,6 +153,15 @@ class SmallMachine:
         return MemoryReading(devices=(), ram=ram)
 
 
+class OneGpu:
+    """A GPU with 80 GB free, beside 16 GB of RAM."""
+
+    def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+        gpu = DeviceMemory(name="cuda:0", label="GPU", used_bytes=0, total_bytes=80 * 10**9)
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=16 * 10**9)
+        return MemoryReading(devices=(gpu,), ram=ram)
+
+
 async def test_enter_on_a_model_that_does_not_fit_shows_the_figures_and_a_second_one_loads_nothing() -> None:
     app = deck(monitor=SmallMachine())
     async with app.run_test(size=NARROW) as pilot:
@@ -345,6 +354,29 @@ async def test_a_gguf_model_can_be_quantized_once_its_copy_is_there(tmp_path: Pa
         request = app.services.manager.request
         assert request is not None
         assert request.quantization is Quantization.INT8
+
+
+async def test_the_estimate_knows_of_a_prepared_copy_as_soon_as_the_details_do(tmp_path: Path) -> None:
+    """Without its copy a GGUF file of 8 billion parameters is unpacked in RAM, not on the GPU."""
+    file = tmp_path / "a.gguf"
+    file.write_bytes(b"GGUF")
+    stored = {"format": ModelFormat.GGUF, "dtype": "float32", "quantization": "Q4_1"}
+    gguf = model("a", path=str(file), parameters=8 * 10**9, **stored)
+    app = deck(catalog=FakeCatalog([gguf]), monitor=OneGpu())
+    copies = app.services.gguf_copies
+    copies.publish(copies.draft(file), file)
+
+    def in_ram() -> int:
+        told = app.main_screen.fitting.estimate(gguf)
+        return told.devices[-1].needed_bytes if told is not None and told.devices else 0
+
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=1)
+        await wait_until(pilot, lambda: 0 < in_ram() < 10**9)
+        app.main_screen.go("details")
+        await wait_until(pilot, lambda: "x clears it" in screen_text(app))
+        await pilot.press("x")
+        await wait_until(pilot, lambda: in_ram() > 32 * 10**9)
 
 
 async def test_code_of_the_model_runs_only_when_the_box_was_ticked() -> None:

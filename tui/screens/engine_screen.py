@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from modeldeck.backend.measurements import Measurement
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
+    from modeldeck.tui.widgets.details_view import DetailsView
     from modeldeck.tui.widgets.right_side import RightSide
 
 _logger = logging.getLogger(__name__)
@@ -88,6 +89,10 @@ class EngineScreen(PanesScreen):
         if seen != self._copies_seen:
             self._copies_seen = seen
             right.refresh_copy()
+
+    def on_details_view_copy_looked_for(self, message: DetailsView.CopyLookedFor) -> None:
+        """A GGUF model needs less with its prepared copy."""
+        self.fitting.note_copy(message.model, message.found)
 
     @on(LoadProgressed)
     def _show_progress(self, message: LoadProgressed) -> None:

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
@@ -79,6 +80,14 @@ class DetailsView(VerticalScroll, can_focus=True):
     """The model that is highlighted, or None."""
     copy_path: reactive[Path | None] = reactive(None, bindings=True)
     """The prepared copy of a GGUF model, or None where there is none."""
+
+    class CopyLookedFor(Message):
+        """Whether a GGUF model has a prepared copy is known again."""
+
+        def __init__(self, model: ModelInfo, found: bool) -> None:
+            super().__init__()
+            self.model = model
+            self.found = found
 
     def __init__(
         self,
@@ -157,20 +166,21 @@ class DetailsView(VerticalScroll, can_focus=True):
     def refresh_copy(self) -> None:
         """Look for the prepared copy again; call it when a load has ended, or a copy was written."""
         if self._copies is not None and self.model is not None and self.model.format is ModelFormat.GGUF:
-            self._look_for_copy(self._copies, Path(self.model.path))
+            self._look_for_copy(self._copies, self.model)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The copy can be cleared only where there is one."""
         return self.copy_path is not None if action == "clear_copy" else True
 
     @work(group="details.copy", exclusive=True)
-    async def _look_for_copy(self, copies: PreparedCopies, gguf: Path) -> None:
+    async def _look_for_copy(self, copies: PreparedCopies, model: ModelInfo) -> None:
         try:
-            path, size = await asyncio.to_thread(_find, copies, gguf)
+            path, size = await asyncio.to_thread(_find, copies, Path(model.path))
         except OSError as error:
             self._say_copy(f"The prepared copy cannot be looked for: {error.strerror or error}")
             return
         self.copy_path = path
+        self.post_message(self.CopyLookedFor(model, path is not None))
         if path is None:
             promise = "The first load makes one, and later loads are fast."
             none = "The settings keep none (gguf_copies_gb is 0), so each load converts the file anew."
@@ -181,14 +191,16 @@ class DetailsView(VerticalScroll, can_focus=True):
     @work(group="details.copy", exclusive=True)
     async def action_clear_copy(self) -> None:
         """Delete the prepared copy."""
-        if self._copies is None or self.model is None:
+        model = self.model
+        if self._copies is None or model is None:
             return
         try:
-            await asyncio.to_thread(self._copies.remove, Path(self.model.path))
+            await asyncio.to_thread(self._copies.remove, Path(model.path))
         except OSError as error:
             self._say_copy(f"The prepared copy could not be cleared: {error.strerror or error}")
             return
         self.copy_path = None
+        self.post_message(self.CopyLookedFor(model, found=False))
         self._say_copy(f"The prepared copy was cleared{self._next_load}.")
 
     @property
