@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modeldeck.backend.gguf_copies import GgufCopies
+from modeldeck.config.paths import Paths
+from tests.unit.catalog.trees import gguf_file
 from tests.unit.cli.conftest import Modeldeck
 
 
@@ -41,3 +44,23 @@ def test_a_value_that_does_not_exist_is_told_with_those_that_do(modeldeck: Model
     assert ended.code == 2
     assert "4bit" in ended.err
     assert modeldeck("show", str(model_folder), "--estimate", "--context", "0").code == 2
+
+
+def test_a_prepared_copy_is_found_through_a_link_and_only_while_the_file_is_the_same(
+    modeldeck: Modeldeck, paths: Paths, home: Path
+) -> None:
+    """As the engine finds it; a copy of what the file was before would not be loaded."""
+    file = gguf_file(home / "somewhere" / "a.gguf")
+    link = home / "b.gguf"
+    link.symlink_to(file)
+    copies = GgufCopies(paths.gguf_copies)
+    copies.publish(copies.draft(file), file)
+
+    def passing(path: Path) -> int:
+        found = modeldeck("show", str(path), "--estimate", "--device", "cpu", "--dtype", "float32", "--json")
+        needs = found.document["estimate"]["devices"]
+        return sum(need["reclaimable_bytes"] for need in needs)
+
+    assert passing(file) == passing(link) == 0
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert passing(file) > 0
