@@ -33,6 +33,11 @@ def matrix_bytes(shape: ModelShape, architecture: str | None, tokens: int, eleme
     return tokens * tokens * (1 + element_bytes) if _fills_a_window(shape, tokens) else 0
 
 
+def is_eager(architecture: str | None) -> bool:
+    """Whether the library has no fused attention for this type."""
+    return _known_as(architecture) in EAGER
+
+
 def _score_bytes(kind: str, element_bytes: int, on_cpu: bool) -> int:
     """For each pair of tokens and each head, after ``eager_attention_forward`` of gpt_oss and gemma2."""
     if kind in WITH_SINKS:

@@ -205,6 +205,7 @@ def _grounds(
         wording.fp8_ground(model, parts.dtype, unpacked=parts.unpacked),
         wording.experts_ground(model, parts.dtype, quantization),
         wording.cache_ground(parts.cache_total, parts.context_tokens),
+        wording.eager_ground(model.architecture),
     ]
     if needs and needs[0].device == "ram":
         said.append(wording.passing_ground(parts.extra.passing - parts.extra.staying))

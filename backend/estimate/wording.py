@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modeldeck.backend.estimate.eager import is_eager
 from modeldeck.backend.estimate.figures import DeviceNeed
 from modeldeck.backend.estimate.weights import DTYPE_BYTES
 from modeldeck.backend.measurements import Measurement
@@ -62,6 +63,13 @@ def cache_ground(total: int | None, tokens: int) -> str:
     if total is None:
         return "The cache of the conversation is not counted: the files do not tell its size."
     return f"Cache: {size(total)} for one conversation of {tokens:,} tokens."
+
+
+def eager_ground(architecture: str | None) -> str:
+    """Why a long prompt takes so much; empty where attention is fused."""
+    if not is_eager(architecture):
+        return ""
+    return "There is no fused attention for this type of model: the working memory grows with the prompt squared."
 
 
 def passing_ground(passing: int) -> str:

@@ -121,6 +121,17 @@ def test_files_that_tell_too_little_are_unknown_and_a_cache_that_is_not_known_is
     assert any("cache" in ground and "not counted" in ground for ground in shapeless.grounds)
 
 
+def test_attention_that_is_not_fused_is_counted_and_told() -> None:
+    memory = machine(80 * GB)
+    fused = estimate(LLAMA_8B, asked(), memory)
+    eager = estimate(replace(LLAMA_8B, architecture="gemma2"), asked(), memory)
+    more = eager.devices[0].working_bytes - fused.devices[0].working_bytes
+    assert more == 32 * 8192 * 8192 * 6  # heads x tokens x tokens: 12.9 GB
+    told = [ground for ground in eager.grounds if "no fused attention" in ground]
+    assert len(told) == 1
+    assert told[0] not in fused.grounds
+
+
 def test_experts_that_stay_large_are_told() -> None:
     shape = ModelShape(layers=32, experts=8, active_experts=2, kv_heads=8, head_dim=128, hidden_size=4096)
     blocks = tuple(replace(block, linear_elements=0, other_elements=10**7) for block in LLAMA_8B.weights)
