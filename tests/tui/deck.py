@@ -14,6 +14,7 @@ from modeldeck.backend.catalog.live_catalog import CatalogChanged, CatalogSettle
 from modeldeck.backend.catalog.places import Places
 from modeldeck.backend.embedded import embedded_scanner
 from modeldeck.backend.errors import EngineDied
+from modeldeck.backend.model_shape import ModelShape
 from modeldeck.backend.models import ModelFormat, ModelInfo, ModelSource, ModelStatus
 from modeldeck.backend.pipeline_manager import EngineStarter
 from modeldeck.config.atomic import write_atomically
@@ -42,6 +43,7 @@ def model(name: str, **fields: object) -> ModelInfo:
         "context_length": 8192,
         "size_bytes": 16_400_000_000,
         "has_chat_template": True,
+        "shape": ModelShape(layers=36, hidden_size=4096, attention_heads=32, kv_heads=8, head_dim=128),
     }
     return ModelInfo(name=name, **{**known, **fields})  # type: ignore[arg-type]  # the fields of ModelInfo
 

@@ -91,7 +91,7 @@ def test_everything_that_is_known_has_its_place_and_what_is_not_known_has_none()
         "Vocabulary": "151,936 tokens, embeddings tied",
     }
     assert said["Files"]["Files"] == "12 files, 17.0 GB on disk"
-    bare = {group.title: dict(group.rows) for group in groups(model("bare"))}
+    bare = {group.title: dict(group.rows) for group in groups(model("bare", shape=None))}
     assert "Licence" not in bare["Identity"]
     assert set(bare["Network"]) == {"Architecture", "Context length"}
     pickled = {group.title: dict(group.rows) for group in groups(model("p", format=ModelFormat.PICKLE))}
