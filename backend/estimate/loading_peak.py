@@ -89,8 +89,8 @@ def gguf_extra(model: ModelInfo, element_bytes: int, quantization: Quantization,
     """
     unpacked = 4 * (model.parameters or 0)
     if not prepared:
-        # Weights that stay in float32 are those of the state dict, and counted.
-        passing = model.size_bytes + gguf_ram_passing(model) - (unpacked if element_bytes == 4 else 0)
+        # On the CPU every weight is unpacked into the dtype that it stays in; no state dict lies beside the model.
+        passing = model.size_bytes + gguf_ram_passing(model) - unpacked
         return Extra(passing=passing, staying=0, reclaimable=model.size_bytes)
     if element_bytes != 4:
         return Extra(passing=unpacked, staying=0, reclaimable=unpacked)
