@@ -86,7 +86,7 @@ def _against_libraries(root: Path, pairs: int) -> list[Comparison]:
     results = [
         compare(f"{MODELS} models without an index", listed, peers, target=TARGET_RATIO),
         compare("the same with the start of the child", with_start, peers, target=TARGET_RATIO),
-        compare("the same with every header of the weights", whole, peers, target=2.0),
+        compare("the same with every header of the weights", whole, peers, target=TARGET_RATIO),
     ]
     for result in results:
         print(result, flush=True)
