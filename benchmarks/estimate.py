@@ -1,8 +1,9 @@
 """What the estimate says against what our engine measures: bytes of the weights, of the cache, and of the peak.
 
-Each model is written, loaded in every way that this CPU can, asked for a reply of 200 tokens, and deleted. The weights
-and the cache are counted by the engine from its own tensors; the peak is the engine's ``VmHWM`` over what was resident
-before the load, mapped weights included, as the kernel tells it.
+Each model is written, loaded in every way that this machine can, asked for a reply of 200 tokens, and deleted. The
+weights and the cache are counted by the engine from its own tensors. The peak on a GPU, where there is one, is what the
+engine's process held of it at the most: PyTorch's reserved memory, and what the driver counts beside it. On the CPU it
+is the engine's ``VmHWM`` over what was resident before the load, mapped weights included.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import queue
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from msgspec import Struct
 
-from benchmarks.estimate_models import QUICK, RECIPES, write_checkpoint
+from benchmarks.estimate_models import GPU_ONLY, QUICK, RECIPES, write_checkpoint
 from benchmarks.sides import engine, starter
 from modeldeck.backend.catalog.catalog import read_model
+from modeldeck.backend.devices import available_devices, usable_cores
 from modeldeck.backend.estimate.engine_cost import IMPORTED_BYTES
 from modeldeck.backend.estimate.estimating import count_parts, estimate
 from modeldeck.backend.memory import MemoryMonitor
@@ -27,11 +31,30 @@ from modeldeck.backend.protocol import LoadFailed
 from tests.real.engine import PATIENCE, Engine
 
 TOKENS = 200
-PROMPT = "The quick brown fox jumps over the lazy dog. " * 2
-WAYS = (("float32", "none"), ("bfloat16", "none"), ("auto", "8bit"), ("auto", "4bit"))
+SENTENCE = "The quick brown fox jumps over the lazy dog. "
 LIMITS = {"weights": 0.01, "cache": 0.02, "peak": 0.10}
 """How far the estimate may be from the measurement."""
 MB = 1e6
+_CORES_OF_AN_ENGINE = 3
+"""On a GPU, whose memory is counted for each process, engines are measured beside each other."""
+
+
+class Way(Struct, frozen=True):
+    """How a model is loaded, and how long its prompt is."""
+
+    dtype: str
+    quantization: str = "none"
+    sentences: int = 2
+    """Of the prompt; one is 15 tokens of the made-up models, and 10 of the starter."""
+
+    def __str__(self) -> str:
+        kind = self.dtype if self.quantization == "none" else self.quantization
+        return kind if self.sentences == 2 else f"{kind}, long prompt"
+
+
+PLAIN = (Way("float32"), Way("bfloat16"))
+WAYS = (*PLAIN, Way("auto", "8bit"), Way("auto", "4bit"))
+LONG = Way("bfloat16", sentences=500)
 
 
 class Figure(Struct, frozen=True):
@@ -73,10 +96,12 @@ class Row(Struct, frozen=True):
 def main(pairs: int) -> list[Row]:
     """Print a Markdown table and return its rows; a few of them where ``pairs`` is 1."""
     start = perf_counter()
+    device = "cuda:0" if "cuda:0" in available_devices() else "cpu"
     rows = []
+    print(f"On {_label(device)}.\n")
     print("| model | loaded as | weights, MB predicted / measured | cache | peak |\n| --- | --- | --- | --- | --- |")
     with TemporaryDirectory(prefix="modeldeck-bench-") as temporary:
-        for row in _rows(Path(temporary), quick=pairs == 1):
+        for row in _rows(Path(temporary), device, quick=pairs == 1):
             print(row, flush=True)
             rows.append(row)
     figures = [figure for row in rows for figure in row.figures]
@@ -85,55 +110,69 @@ def main(pairs: int) -> list[Row]:
     return rows
 
 
-def _rows(root: Path, *, quick: bool) -> Iterator[Row]:
+def _label(device: str) -> str:
+    if device == "cpu":
+        return f"a CPU with {usable_cores()} cores"
+    return MemoryMonitor().read().devices[0].label
+
+
+def _rows(root: Path, device: str, *, quick: bool) -> Iterator[Row]:
+    recipes = QUICK if quick else (*(GPU_ONLY if device != "cpu" else ()), *RECIPES)
+    workers = 1 if device == "cpu" else max(1, usable_cores() // _CORES_OF_AN_ENGINE)
     if (file := starter()) is not None:
         info = read_model(file, ModelSource.STARTER)
-        for way in WAYS[:2]:
-            yield measure("starter (GGUF)", info, way, root)
-    for name in QUICK if quick else RECIPES:
-        folder = write_checkpoint(name, root / name.replace(" ", "-"))
-        info = read_model(folder, ModelSource.FOLDER)
-        for way in WAYS:
-            yield measure(f"{name} ({info.dtype}, {info.size_bytes / MB:.0f} MB)", info, way, root)
-        shutil.rmtree(folder)
+        for way in PLAIN:
+            yield measure("starter (GGUF)", info, way, device, root)
+    with ThreadPoolExecutor(workers) as pool:
+        for rows in pool.map(partial(_measure_recipe, root, device), recipes):
+            yield from rows
 
 
-def measure(name: str, info: ModelInfo, way: tuple[str, str], root: Path) -> Row:
+def _measure_recipe(root: Path, device: str, name: str) -> list[Row]:
+    home = root / name.replace(" ", "-")
+    home.mkdir()
+    folder = write_checkpoint(name, home / "model", device)
+    info = read_model(folder, ModelSource.FOLDER)
+    said = f"{name} ({info.dtype}, {info.size_bytes / MB:.0f} MB)"
+    ways = (*WAYS, LONG) if name in GPU_ONLY else WAYS
+    rows = [measure(said, info, way, device, home) for way in ways]
+    shutil.rmtree(folder)
+    return rows
+
+
+def measure(name: str, info: ModelInfo, way: Way, device: str, home: Path) -> Row:
     """Load it, have it reply, and compare."""
-    dtype, quantization = way
-    said = dtype if quantization == "none" else quantization
-    request = LoadRequest(
-        model_id=info.id, path=info.path, device="cpu", dtype=dtype, quantization=Quantization(quantization)
-    )
-    with engine(root) as ours:
+    quantization = Quantization(way.quantization)
+    request = LoadRequest(model_id=info.id, path=info.path, device=device, dtype=way.dtype, quantization=quantization)
+    with engine(home) as ours:
         before = _resident(ours, "VmRSS")
-        options = {"device": "cpu", "dtype": dtype, "quantization": request.quantization}
-        finished = ours.load(info.path, **options)
+        finished = ours.load(info.path, device=device, dtype=way.dtype, quantization=quantization)
         if isinstance(finished, LoadFailed):
-            return Row(name, said, refused=_short(finished.detail or finished.message))
+            return Row(name, str(way), refused=_short(finished.detail or finished.message))
         try:
-            reply = ours.reply(PROMPT, max_new_tokens=TOKENS)
+            reply = ours.reply(SENTENCE * way.sentences, max_new_tokens=TOKENS)
         except queue.Empty:
-            return Row(name, said, refused=f"no reply within {PATIENCE:.0f} s on this machine")
+            return Row(name, str(way), refused=f"no reply within {PATIENCE:.0f} s on this machine")
         if reply.stats is None:
-            return Row(name, said, refused=_short(reply.failure))
-        peak = _resident(ours, "VmHWM") - before
-        return Row(name, said, _figures(info, request, finished.model, reply.stats, peak))
+            return Row(name, str(way), refused=_short(reply.failure))
+        peak = _resident(ours, "VmHWM") - before if device == "cpu" else reply.stats.peaks[device]
+        return Row(name, str(way), _figures(info, request, finished.model, reply.stats, peak))
 
 
 def _figures(
     info: ModelInfo, request: LoadRequest, loaded: LoadedModel, stats: GenerationStats, peak: int
 ) -> tuple[Figure, ...]:
     prompt, tokens = stats.prompt_tokens, stats.prompt_tokens + stats.new_tokens
-    parts = count_parts(info, request, tokens, prompt)
+    on_cpu = request.device == "cpu"
+    parts = count_parts(info, request, tokens, prompt, on_cpu=on_cpu)
     if parts is None or parts.cache_total is None:
         raise RuntimeError(f"the headers of {info.path} tell too little")
-    memory = MemoryMonitor().read()
-    expected = estimate(info, request, memory, context_tokens=tokens, prompt_tokens=prompt).peak_bytes
+    found = estimate(info, request, MemoryMonitor().read(), context_tokens=tokens, prompt_tokens=prompt)
+    expected = next(need.peak_bytes for need in found.devices if need.device == ("ram" if on_cpu else request.device))
     return (
         Figure("weights", parts.weight_total, loaded.weight_bytes),
         Figure("cache", parts.cache_total, stats.cache_bytes),
-        Figure("peak", expected - IMPORTED_BYTES, peak),
+        Figure("peak", expected - (IMPORTED_BYTES if on_cpu else 0), peak),
     )
 
 

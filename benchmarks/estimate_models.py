@@ -65,28 +65,39 @@ RECIPES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
 }
 """By name: the configuration's class, the dtype in which it is stored, and its sizes; each has 300 MB or more."""
+GPU_ONLY: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "llama 8B": (
+        "LlamaConfig",
+        "bfloat16",
+        _COMMON
+        | {"vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32}
+        | {"num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 131_072},
+    ),
+}
+"""Of the shape of Llama-3.1-8B: 16 GB, which are made and loaded where there is a GPU."""
 QUICK = ("llama untied", "gemma3")
 """What ``--quick`` measures."""
 
 
-def write_checkpoint(name: str, folder: Path) -> Path:
-    """Write one of the recipes into a folder, in a process of its own; the folder."""
+def write_checkpoint(name: str, folder: Path, device: str = "cpu") -> Path:
+    """Write one of the recipes into a folder, in a process of its own that makes the numbers on a device."""
     code = "import sys; from benchmarks.estimate_models import _write; _write(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, name, str(folder)]
+    command = [sys.executable, "-c", code, name, str(folder), device]
     subprocess.run(command, check=True, env=as_users_have_it(), stderr=subprocess.DEVNULL)
     return folder
 
 
-def _write(name: str, folder: str) -> None:
+def _write(name: str, folder: str, device: str) -> None:
     import torch
     import transformers
 
     from tests.real.models import CHATML, make_tokenizer
 
-    config_class, dtype, sizes = RECIPES[name]
+    config_class, dtype, sizes = (RECIPES | GPU_ONLY)[name]
     config = getattr(transformers, config_class)(**sizes)
     torch.manual_seed(0)
     make: Any = transformers.AutoModelForCausalLM.from_config  # not typed
-    model = make(config, dtype=getattr(torch, dtype))
+    with torch.device(device):
+        model = make(config, dtype=getattr(torch, dtype))
     model.save_pretrained(folder)
     make_tokenizer(CHATML).save_pretrained(folder)

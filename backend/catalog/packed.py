@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum, auto
+from functools import lru_cache
 
 from modeldeck.backend.catalog.safetensors_header import StoredTensor
 
@@ -29,9 +31,23 @@ _PER_INT32 = 8
 """Values in an int32 where nothing says otherwise: four bits each, as nearly all are."""
 
 
-def is_companion(name: str) -> bool:
-    """Whether a tensor only helps to unpack another one: scales, zero points, tables."""
-    return _COMPANION.search(name) is not None
+class _Kind(Enum):
+    """What the name of a tensor says."""
+
+    WEIGHT = auto()
+    COMPANION = auto()
+    """It only helps to unpack another one: scales, zero points, tables."""
+    QWEIGHT = auto()
+    PACKED = auto()
+
+
+@lru_cache(2**15)  # it is asked of every tensor, and the models of a machine share most names
+def _kind_of(name: str) -> _Kind:
+    if _COMPANION.search(name) is not None:
+        return _Kind.COMPANION
+    if name.endswith(".qweight"):
+        return _Kind.QWEIGHT
+    return _Kind.PACKED if name.endswith(".weight_packed") else _Kind.WEIGHT
 
 
 def parameters_of(tensor: StoredTensor, beside: Mapping[str, StoredTensor], bits: int | None = None) -> int:
@@ -39,11 +55,12 @@ def parameters_of(tensor: StoredTensor, beside: Mapping[str, StoredTensor], bits
 
     ``bits`` is what the configuration says of one packed value, or None.
     """
-    if is_companion(tensor.name):
+    kind = _kind_of(tensor.name)
+    if kind is _Kind.COMPANION:
         return 0
-    if tensor.name.endswith(".qweight"):
+    if kind is _Kind.QWEIGHT:
         return tensor.elements * _values_per_int32(tensor, beside, bits)
-    if tensor.name.endswith(".weight_packed"):
+    if kind is _Kind.PACKED:
         return tensor.elements * (2 if tensor.dtype == "uint8" else 32 // (bits or 32 // _PER_INT32))
     if tensor.dtype == "uint8" and _holds_two(tensor.name, beside):
         return tensor.elements * 2
@@ -52,9 +69,13 @@ def parameters_of(tensor: StoredTensor, beside: Mapping[str, StoredTensor], bits
 
 def is_packed(tensor: StoredTensor, beside: Mapping[str, StoredTensor]) -> bool:
     """Whether a tensor keeps its form whatever dtype is asked for: quantized, or no floating-point numbers at all."""
-    if is_companion(tensor.name) or tensor.dtype.startswith(("float8", "float6", "float4")):
-        return True
-    return not tensor.dtype.startswith(("float", "bfloat", "complex"))
+    return _kind_of(tensor.name) is _Kind.COMPANION or _keeps_its_form(tensor.dtype)
+
+
+@lru_cache(64)
+def _keeps_its_form(dtype: str) -> bool:
+    small = dtype.startswith(("float8", "float6", "float4"))
+    return small or not dtype.startswith(("float", "bfloat", "complex"))
 
 
 def _values_per_int32(tensor: StoredTensor, beside: Mapping[str, StoredTensor], bits: int | None) -> int:

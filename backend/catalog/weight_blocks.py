@@ -33,18 +33,24 @@ _OWN_LINEAR = frozenset({"falcon"})
 _BUFFERS = ("e_score_correction_bias",)
 """Stored and loaded, but no parameters."""
 _OTHER_TOWERS = ("vision", "visual", "audio", "speech", "encoder")
+_TOWERS = re.compile("|".join(_OTHER_TOWERS))
+_NUMBER = re.compile(r"\.\d+(?=\.)")
 
 
 class _Role(Struct, frozen=True, gc=False):
     """What the name of a tensor alone says."""
 
-    block: str
-    """The name of the block, its layer's number left out."""
+    block: tuple[str, int]
+    """The name of the block without its layer's number, and the number; -1 outside of the layers."""
     linear: bool
     router: bool
     expert: bool
+    in_experts: bool
+    """Whether it belongs to experts, each for itself or merged."""
     head: bool
     skipped: bool
+    other_tower: bool
+    """Whether its block belongs to an encoder of images or sounds."""
 
 
 def weight_blocks(
@@ -62,10 +68,9 @@ def weight_blocks(
     shape = shape or ModelShape()
     groups: dict[tuple[str, int], list[tuple[StoredTensor, _Role]]] = {}
     for tensor in tensors.values():
-        layer = _layer_of(tensor.name)
-        role = _role(_without_numbers(tensor.name))
-        if not role.skipped and not _is_left_out(tensor, role, layer, shape):
-            groups.setdefault((role.block, layer), []).append((tensor, role))
+        role = _role_of(tensor.name)
+        if not role.skipped and not _is_left_out(role, shape):
+            groups.setdefault(role.block, []).append((tensor, role))
     blocks = [
         (key, _block(key, members, tensors, architecture, unpacked, bits))
         for key, members in sorted(groups.items(), key=_order)
@@ -76,52 +81,47 @@ def weight_blocks(
 def count_parameters(tensors: Mapping[str, StoredTensor], shape: ModelShape | None, bits: int | None = None) -> int:
     """Every parameter of the network once: packed ones unpacked, a tied head and buffers left out."""
     tied = shape is not None and shape.tied_embeddings
-    return sum(
-        parameters_of(tensor, tensors, bits)
-        for tensor in tensors.values()
-        if not (_NOT_LOADED.search(tensor.name) or tensor.name.endswith(_BUFFERS))
-        and not (tied and _role(_without_numbers(tensor.name)).head)
-    )
+    total = 0
+    for tensor in tensors.values():
+        role = _role_of(tensor.name)
+        if not (role.skipped or (tied and role.head) or tensor.name.endswith(_BUFFERS)):
+            total += parameters_of(tensor, tensors, bits)
+    return total
 
 
-def _layer_of(name: str) -> int:
-    """The number of its layer, -1 outside of them."""
-    found = _LAYER.match(name)
-    return int(found[2]) if found else -1
-
-
-_NUMBER = re.compile(r"\.\d+(?=\.)")
-
-
-def _without_numbers(name: str) -> str:
-    """One name for the same tensor of every layer and every expert, so that each is looked at once."""
-    return _NUMBER.sub(".0", name)
+@lru_cache(2**15)  # of nearly all models on a machine the names are the same, and of all their layers what they say
+def _role_of(name: str) -> _Role:
+    layer = _LAYER.match(name)
+    plain = _role_without_numbers(_NUMBER.sub(".0", name))
+    return replace(plain, block=(plain.block[0], int(layer[2]))) if layer else plain
 
 
 @lru_cache(4096)
-def _role(name: str) -> _Role:
+def _role_without_numbers(name: str) -> _Role:
     layer = _LAYER.match(name)
     parts = name.split(".")
     module = parts[-2] if len(parts) > 1 else ""
-    head = layer is None and module in _HEADS and not any(tower in name for tower in _OTHER_TOWERS)
+    head = layer is None and module in _HEADS and not _TOWERS.search(name)
     embedding = _EMBEDDING.search(module) is not None
     expert = _EXPERT.search(name) is not None
+    block = f"{layer[1]}.0" if layer else ".".join(parts[:-1]) or name
     return _Role(
-        block=f"{layer[1]}.0" if layer else ".".join(parts[:-1]) or name,
+        block=(block, -1),
         linear=parts[-1] == "weight" and not (head or embedding or expert),
         router=module in _ROUTERS,
         expert=expert,
+        in_experts=expert or ".experts." in name,
         head=head,
         skipped=_NOT_LOADED.search(name) is not None,
+        other_tower=_TOWERS.search(block) is not None,
     )
 
 
-def _is_left_out(tensor: StoredTensor, role: _Role, layer: int, shape: ModelShape) -> bool:
+def _is_left_out(role: _Role, shape: ModelShape) -> bool:
     """What transformers does not load: a tied head, and layers beyond the last one (multi-token prediction)."""
     if role.head and shape.tied_embeddings:
         return True
-    text = not any(tower in role.block for tower in _OTHER_TOWERS)
-    return text and shape.layers is not None and layer >= shape.layers
+    return shape.layers is not None and role.block[1] >= shape.layers and not role.other_tower
 
 
 def _order(item: tuple[tuple[str, int], list[tuple[StoredTensor, _Role]]]) -> tuple[int, str, int]:
@@ -146,7 +146,7 @@ def _block(
 ) -> WeightBlock:
     name, layer = key
     replaced = architecture not in _OWN_LINEAR
-    has_experts = any(role.expert or ".experts." in tensor.name for tensor, role in members)
+    has_experts = any(role.in_experts for _, role in members)
     linear = rows = other = fixed = packed = fused = largest = stored = 0
     for tensor, role in members:
         stored += tensor.stored_bytes
@@ -179,12 +179,13 @@ def _block(
 def _collapsed(blocks: Iterable[WeightBlock]) -> Iterable[WeightBlock]:
     """Neighbours that weigh the same become one block with a count."""
     run: WeightBlock | None = None
+    count = 0
     for block in blocks:
-        if run is not None and replace(run, name="", count=1) == replace(block, name=""):
-            run = replace(run, count=run.count + 1)
+        if run is not None and replace(block, name=run.name) == run:
+            count += 1
             continue
         if run is not None:
-            yield run
-        run = block
+            yield replace(run, count=count)
+        run, count = block, 1
     if run is not None:
-        yield run
+        yield replace(run, count=count)

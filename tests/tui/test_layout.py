@@ -110,6 +110,6 @@ async def test_a_name_of_usual_length_is_readable_beside_the_chat(width: int) ->
     app = deck(catalog=FakeCatalog([model(name)]))
     async with app.run_test(size=(width, 24)) as pilot:
         await opened(pilot, rows=1)
-        shown = name if width != 100 else "meta-llama/Llama-3.1-8B-In…"
+        shown = name if width != 100 else "meta-llama/Llama-3.1-8B-I…"
         await wait_until(pilot, lambda: shown in screen_text(app))
         assert "8.2B" in screen_text(app)

@@ -10,6 +10,7 @@ from modeldeck.backend.models import ModelFormat, ModelInfo, ModelStatus
 from modeldeck.config.paths import Paths
 from modeldeck.config.remembered_list import RememberedList
 from modeldeck.config.settings import Settings
+from modeldeck.tui.widgets.filter_field import ModelFilter
 from modeldeck.tui.widgets.model_row import fit_cell
 from modeldeck.tui.widgets.shelf_list import ShelfList
 from tests.helpers import screen_text, wait_until
@@ -40,6 +41,32 @@ def name_of_highlight(pilot: Pilot[int]) -> str:
 
 def remembered() -> RememberedList:
     return RememberedList(Paths.from_environment().remembered_list)
+
+
+class TestOneFrame:
+    """What a key in the filter takes is measured by ``benchmarks/filter.py``; these hold what its figures rest on."""
+
+    async def test_a_key_and_the_list_that_it_leaves_are_drawn_at_once(self) -> None:
+        app = deck(catalog=FakeCatalog(MANY))
+        async with app.run_test(size=WIDE) as pilot:
+            await opened(pilot, rows=100)
+            await pilot.press("slash")
+            field = app.main_screen.query_one(ModelFilter)
+            field.value = "07"  # 007, and 070 to 079
+            assert rows_of(pilot).row_count == 11
+
+    async def test_nothing_is_laid_out_anew_for_it(self) -> None:
+        app = deck(catalog=FakeCatalog(MANY))
+        async with app.run_test(size=WIDE) as pilot:
+            await opened(pilot, rows=100)
+            await pilot.press("slash")
+            laid_out: list[object] = []
+            app.main_screen.screen_layout_refresh_signal.subscribe(app, laid_out.append)
+            for keys, rows in (("0", 100), ("07", 11), ("071", 1), ("07", 11), ("", 100)):
+                app.main_screen.query_one(ModelFilter).value = keys
+                await wait_until(pilot, lambda rows=rows: rows_of(pilot).row_count == rows)  # type: ignore[misc]
+                await pilot.pause()
+            assert not laid_out
 
 
 class TestPlace:

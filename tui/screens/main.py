@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -65,6 +66,7 @@ class MainScreen(EngineScreen):
             self.services.log.append(str(problem))
             self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
         self.run_worker(self.services.manager.warm(), group="spare", exit_on_error=False)
+        gc.freeze()  # modules and panes stay: the collector would look through them for 20 ms before a key's frame
 
     def estimate(self, model: ModelInfo) -> Estimate | None:
         """What this model would need, loaded as enter would load it; None while that is not known."""

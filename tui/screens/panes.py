@@ -10,7 +10,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -56,11 +56,11 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         ),
     ]
 
-    engine: reactive[EngineView] = reactive(EngineView(), bindings=True)
+    engine: var[EngineView] = var(EngineView(), bindings=True)
     """The state of the engine; the keys in the footer depend on it."""
-    loaded: reactive[LoadedModel | None] = reactive(None)
-    model_name: reactive[str] = reactive("")
-    pane: reactive[str] = reactive("models", bindings=True)
+    loaded: var[LoadedModel | None] = var(None)
+    model_name: var[str] = var("")
+    pane: var[str] = var("models", bindings=True)
     """The pane that has the keys."""
 
     def __init__(self, services: Services) -> None:

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.reactive import reactive, var
+from textual.reactive import var
 from textual.widgets import Static, TextArea
 from textual.worker import Worker, WorkerState
 
@@ -98,9 +98,9 @@ class ChatPanel(Vertical):
         Binding("y", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply to the clipboard"),
     ]
 
-    loaded: reactive[LoadedModel | None] = reactive(None)
+    loaded: var[LoadedModel | None] = var(None)
     """What the engine holds; bound by the screen."""
-    model_name: reactive[str] = reactive("")
+    model_name: var[str] = var("")
     """What people call the loaded model; untrusted text."""
     replying: var[bool] = var(False, bindings=True)
     """Whether a reply runs."""

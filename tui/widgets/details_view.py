@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -76,9 +76,9 @@ class DetailsView(VerticalScroll, can_focus=True):
         *DECK_KEYS,
     ]
 
-    model: reactive[ModelInfo | None] = reactive(None)
+    model: var[ModelInfo | None] = var(None)
     """The model that is highlighted, or None."""
-    copy_path: reactive[Path | None] = reactive(None, bindings=True)
+    copy_path: var[Path | None] = var(None, bindings=True)
     """The prepared copy of a GGUF model, or None where there is none."""
 
     class CopyLookedFor(Message):
@@ -104,6 +104,7 @@ class DetailsView(VerticalScroll, can_focus=True):
         self._keeps_copies = keeps_copies
         """Whether the settings allow loads to write copies."""
         self._copies = copies
+        self._copy_said = ""
 
     def compose(self) -> ComposeResult:
         """Name, problems, facts, copy, estimate and card, each where there is something to say."""
@@ -113,7 +114,7 @@ class DetailsView(VerticalScroll, can_focus=True):
 
     def on_mount(self) -> None:
         """Fill it for the first time."""
-        self.watch_model()
+        self._show()
         self.look()
 
     def look(self) -> None:
@@ -121,12 +122,11 @@ class DetailsView(VerticalScroll, can_focus=True):
         seen = all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
         before, self._seen = self._seen, seen
         if seen and not before:
-            self.query_one(CardView).show(self.model)
-            self.refresh_estimate()
+            self._show()
 
     def on_resize(self) -> None:
         """Long values are wrapped anew."""
-        if self.model is not None:
+        if self.model is not None and self._seen:
             self._fill("facts", _table(groups(self.model), self._width))
             self.refresh_estimate()
 
@@ -144,18 +144,23 @@ class DetailsView(VerticalScroll, can_focus=True):
         """Show another model."""
         if not self.children:
             return
+        self.copy_path = None
+        self._say_copy("")
+        self.refresh_copy()
+        if self._seen:
+            self._show()
+
+    def _show(self) -> None:
         model = self.model
         name = "No model is highlighted." if model is None else clean_name(model.name)
         self._fill("name", Content.styled(name, "bold" if model is not None else ""))
         problems = model.problems if model is not None else ()
         self._fill("problems", Content("\n".join(f"✗ {clean_text(problem)}" for problem in problems)))
         self._fill("facts", _table(groups(model), self._width) if model is not None else Content(""))
-        self.copy_path = None
-        self._say_copy("")
+        self._fill("copy", Content(self._copy_said))
         self.scroll_home(animate=False)
-        self.refresh_copy()
         self.refresh_estimate()
-        self.query_one(CardView).show(model if self._seen else None)
+        self.query_one(CardView).show(model)
 
     def refresh_estimate(self) -> None:
         """Work out again what a load would need; call it when the memory is not what it was."""
@@ -208,7 +213,9 @@ class DetailsView(VerticalScroll, can_focus=True):
         return "; the next load makes it again" if self._keeps_copies else ""
 
     def _say_copy(self, text: str) -> None:
-        self._fill("copy", Content(clean_text(text)))
+        self._copy_said = clean_text(text)
+        if self._seen:
+            self._fill("copy", Content(self._copy_said))
 
     def _fill(self, part: str, content: Content) -> None:
         for line in self.query(f".details--{part}").results(Static):  # none when the app is closing meanwhile

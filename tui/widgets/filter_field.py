@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 from modeldeck.tui.filter_words import HINT
@@ -18,6 +20,10 @@ class ModelFilter(Input):
         Binding("escape", "leave", "Clear", id="filter.clear", tooltip="Clear the filter; once more leaves it"),
         Binding("enter,down", "to_list", "To the list", id="filter.list", tooltip="Go to the models that are left"),
     ]
+
+    virtual_size = Reactive(Size(0, 0))
+    """Every character changes it, and none needs the whole screen to be laid out anew, as Textual would: the field has
+    one size whatever is in it."""
 
     class Left(Message):
         """The user is done with the filter."""

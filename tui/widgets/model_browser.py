@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.reactive import reactive
-from textual.widgets import Input
+from textual.reactive import var
 
 from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.text import clean_name
@@ -41,7 +40,7 @@ class ModelBrowser(ModelWishes):
         *DECK_KEYS,
     ]
 
-    counts: reactive[str] = reactive("")
+    counts: var[str] = var("")
     """``12 of 143``, for the title of the pane."""
 
     def __init__(self, catalog: LiveCatalog, model_list: ShelfList, id: str | None = None) -> None:  # noqa: A002  # Textual's name
@@ -58,7 +57,10 @@ class ModelBrowser(ModelWishes):
     async def complete(self) -> None:
         """Bring the filter, which shows when it is used, and the hint for when there is nothing to list."""
         if not self.query(ModelFilter):
-            await self.mount(ModelFilter(), before=self.model_list)
+            field = ModelFilter()
+            await self.mount(field, before=self.model_list)
+            # Not by its message, which comes a turn later: the key and the list that it leaves are one frame.
+            self.watch(field, "value", self.model_list.filter, init=False)
             await self.mount(EmptyList())
             self._tell()
 
@@ -121,11 +123,6 @@ class ModelBrowser(ModelWishes):
         gc.freeze()  # or the collector looks through all models again and again: 30 ms at a time for 10,000 of them
         if settled.problem:
             self.notify(clean_name(settled.problem, 500), title="Models", severity="error", timeout=12, markup=False)
-
-    @on(Input.Changed, "#filter")
-    def _filter(self, message: Input.Changed) -> None:
-        message.stop()
-        self.model_list.filter_soon(message.value)
 
     @on(ModelFilter.Left)
     def _leave_filter(self, message: ModelFilter.Left) -> None:

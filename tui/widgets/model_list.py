@@ -231,14 +231,10 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         return style
 
     def _resize(self) -> None:
-        """Say how far the list can be scrolled; the screen is laid out anew only where the scroll bar comes or goes."""
+        """Say how far the list can be scrolled; its scroll bar keeps its place, so nothing is laid out anew."""
         size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
-        lines = self.container_size.height
-        if (size.height > lines) == (self.virtual_size.height > lines) and size.width == self.virtual_size.width:
-            self.set_reactive(ScrollView.virtual_size, size)
-            self._scroll_update(size)
-        else:
-            self.virtual_size = size
+        self.set_reactive(ScrollView.virtual_size, size)
+        self._scroll_update(size)
 
     def _keep_in_view(self) -> None:
         if self._height <= 0:

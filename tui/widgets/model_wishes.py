@@ -9,7 +9,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 
 from modeldeck.backend.models import ModelInfo, ModelStatus
 from modeldeck.tui.widgets.model_list import ModelList
@@ -25,9 +25,9 @@ class ModelWishes(Vertical):
         Binding("D", "delete", "Delete", show=False, id="model.delete", tooltip="Delete the highlighted model's files"),
     ]
 
-    active_id: reactive[str | None] = reactive(None)
+    active_id: var[str | None] = var(None)
     """The model that the engine holds, loads or failed with; its row is marked."""
-    active_status: reactive[ModelStatus] = reactive(ModelStatus.NOT_LOADED)
+    active_status: var[ModelStatus] = var(ModelStatus.NOT_LOADED)
 
     @dataclass
     class LoadRequested(Message):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.reactive import reactive
+from textual.reactive import var
 
 from modeldeck.backend.catalog.model_card import read_card
 from modeldeck.backend.models import LoadedModel, ModelInfo
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 class RightSide(Vertical):
     """Chat, details, log and devices."""
 
-    pane: reactive[str] = reactive("chat")
+    pane: var[str] = var("chat")
     """Which one shows."""
-    loaded: reactive[LoadedModel | None] = reactive(None)
-    model_name: reactive[str] = reactive("")
-    highlighted: reactive[ModelInfo | None] = reactive(None)
+    loaded: var[LoadedModel | None] = var(None)
+    model_name: var[str] = var("")
+    highlighted: var[ModelInfo | None] = var(None)
 
     def __init__(self, services: Services, estimate: EstimateOf, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)

@@ -42,8 +42,6 @@ class ShelfList(ModelList):
         self.changed: Callable[[], None] = lambda: None
         """Called whenever other rows are shown, or in another order."""
         self._judging: Judging | None = None
-        self._wanted: str | None = None
-        """What to filter by once the last key was drawn."""
 
     def put(self, models: Iterable[ModelInfo]) -> None:
         """Take in models that are new or have changed."""
@@ -57,15 +55,8 @@ class ShelfList(ModelList):
 
     def filter(self, text: str) -> None:
         """Show only models that have what the text asks for."""
-        self._wanted = None
         self.shelf.filter(text)
         self._place(chosen_place)
-
-    def filter_soon(self, text: str) -> None:
-        """The same as soon as the key that was pressed is on the screen; of several texts only the last counts."""
-        if self._wanted is None:
-            self.call_after_refresh(self._filter_wanted)
-        self._wanted = text
 
     def follow(self) -> None:
         """Show what the shelf has now."""
@@ -118,10 +109,6 @@ class ShelfList(ModelList):
         self._remember(
             "The order of the list", lambda: self._memory.set_order(order.column.value, reverse=order.reverse)
         )
-
-    def _filter_wanted(self) -> None:
-        if self._wanted is not None:
-            self.filter(self._wanted)
 
     def _place(self, placing: Placing) -> None:
         self.show(self.shelf.visible(), placing)
