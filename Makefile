@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run test lint format bench clean gpu-check help screenshot
+.PHONY: run test lint format bench clean gpu-check gpu-bench help screenshot
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile
@@ -46,6 +46,9 @@ format: $(VENV)/installed-dev  ## Rewrite the sources in the house style
 
 bench: $(VENV)/installed-dev  ## Measure side by side with peers (BENCH=startup|load|generate for one)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+gpu-bench: $(VENV)/installed-dev  ## Measure what needs a GPU; says what it skips where there is none
+	$(BIN)/python -m benchmarks --gpu
 
 screenshot: $(VENV)/installed-dev  ## Draw docs/screenshot.svg from the running program
 	$(BIN)/python -m docs.make_screenshot

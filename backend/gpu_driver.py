@@ -49,6 +49,8 @@ class Gpu(Struct, frozen=True, kw_only=True):
     power_limit_watts: float | None = None
     processes: tuple[GpuProcess, ...] = ()
     uuid: str = ""
+    compute_capability: tuple[int, int] | None = None
+    """NVIDIA's alone."""
 
 
 class GpuDriver(Protocol):

@@ -131,6 +131,7 @@ class GpuReader:
             power_limit_watts=gpu.power_limit_watts,
             processes=self._processes(gpu.processes, ours),
             uuid=clean_name(gpu.uuid, 80),
+            compute_capability=gpu.compute_capability,
             shares_ram=shared,
         )
 

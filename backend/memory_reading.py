@@ -38,6 +38,8 @@ class DeviceMemory(Struct, frozen=True, kw_only=True):
     """Who holds memory of it, the most first; empty where the driver does not say (and for RAM)."""
     uuid: str = ""
     """Of a GPU, as its driver names it; the same whatever ``CUDA_VISIBLE_DEVICES`` says."""
+    compute_capability: tuple[int, int] | None = None
+    """What CUDA calls the generation of a GPU, such as (9, 0); None where it is none of NVIDIA's or does not say."""
     shares_ram: bool = False
     """Whether it has no memory of its own; its figures are then those of the RAM."""
 

@@ -113,6 +113,7 @@ class Nvml:
             power_limit_watts=self._watts("nvmlDeviceGetEnforcedPowerLimit", board),
             processes=self._processes(handle),
             uuid=figure(self.uuid, handle) or "",
+            compute_capability=figure(self._call, "nvmlDeviceGetCudaComputeCapability", handle),
         )
 
     def _memory(self, handle: Any) -> Any:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import queue
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -124,8 +123,8 @@ def _rows(root: Path, device: str, *, quick: bool) -> Iterator[Row]:
         for way in PLAIN:
             yield measure("starter (GGUF)", info, way, device, root)
     with ThreadPoolExecutor(workers) as pool:
-        for rows in pool.map(partial(_measure_recipe, root, device), recipes):
-            yield from rows
+        for measured in as_completed([pool.submit(_measure_recipe, root, device, name) for name in recipes]):
+            yield from measured.result()
 
 
 def _measure_recipe(root: Path, device: str, name: str) -> list[Row]:

@@ -23,6 +23,7 @@ _FITS: dict[str, frozenset[Verdict]] = {
 }
 _COMPARED = re.compile(r"(ctx)?(>=|<=|>|<|=)([0-9]+(?:\.[0-9]+)?)([kmbt]|[kmgt]b)?", re.ASCII)
 _HALF_TYPED = re.compile(r"-?(ctx)?([<>]=?|=)([0-9.]*[kmgt]?)|-|-?ctx", re.ASCII)
+_LIKE_A_COMPARISON = re.compile(r"-?(ctx)?[<>=]")
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _BYTES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _TOKENS = {"": 1, "k": 2**10, "m": 2**20}
@@ -38,13 +39,19 @@ _8BIT = re.compile(r"8-?bit|fp8|float8|int8|w8a8|w8a16|q8_", re.IGNORECASE)
 class FilterWords:
     """What the filter asks for; made by ``parse``."""
 
+    words: tuple[str, ...] = ()
+    """What to look for in the text of a row."""
     conditions: tuple[Condition, ...] = ()
     by_verdict: bool = False
     """Whether it asks what fits, so that every model's verdict is needed."""
+    odd: tuple[str, ...] = ()
+    """Words that look like a comparison and are none, such as ``>7q``; names are searched for them."""
 
     def keep(self, rows: Iterable[ShelfRow]) -> list[ShelfRow]:
         """The rows that meet every condition, in their order."""
         kept = list(rows)
+        for word in self.words:
+            kept = [row for row in kept if word in row.text]
         for condition in self.conditions:
             kept = [row for row in kept if condition(row)]
         return kept
@@ -52,15 +59,21 @@ class FilterWords:
 
 def parse(text: str) -> FilterWords:
     """Read what was typed; any text means something, and what is only begun asks for nothing."""
+    words: list[str] = []
     conditions: list[Condition] = []
+    odd: list[str] = []
     by_verdict = False
     for word in text.casefold().split():
         if (met := _comparison(word)) is not None:
             conditions.append(met)
         elif _HALF_TYPED.fullmatch(word) is None:
-            conditions.append(_condition(word))
+            if word.startswith("-") or word in _FITS or word in _QUALIFIERS:
+                conditions.append(_condition(word))
+            else:
+                words.append(word)
+            odd += [word] if _LIKE_A_COMPARISON.match(word) else []
             by_verdict = by_verdict or word.removeprefix("-") in _FITS
-    return FilterWords(tuple(conditions), by_verdict)
+    return FilterWords(tuple(words), tuple(conditions), by_verdict, tuple(odd))
 
 
 def _condition(word: str) -> Condition:

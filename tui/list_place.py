@@ -31,7 +31,7 @@ def kept_place(before: Sequence[Row], after: Sequence[Row], place: Place, height
     ``height`` is the number of rows that are in view.
     """
     cursor = _where_now(before, after, place.cursor)
-    return Place(cursor, _clamped(cursor - (place.cursor - place.top), len(after) - height))
+    return _on_the_same_line(cursor, place, len(after) - height)
 
 
 def first_place(before: Sequence[Row], after: Sequence[Row], place: Place, height: int) -> Place:
@@ -42,9 +42,10 @@ def first_place(before: Sequence[Row], after: Sequence[Row], place: Place, heigh
 
 def chosen_place(before: Sequence[Row], after: Sequence[Row], place: Place, height: int) -> Place:
     """For rows that the user's own words have chosen: as ``kept_place``, but from the top where the row is hidden."""
-    if place.cursor < len(before) and place_of(before[place.cursor].id, after) is None:
-        return Place()
-    return kept_place(before, after, place, height)
+    if place.cursor >= len(before):
+        return kept_place(before, after, place, height)
+    cursor = place_of(before[place.cursor].id, after)
+    return Place() if cursor is None else _on_the_same_line(cursor, place, len(after) - height)
 
 
 def place_of(row_id: str, rows: Sequence[Row]) -> int | None:
@@ -60,6 +61,10 @@ def _where_now(before: Sequence[Row], after: Sequence[Row], cursor: int) -> int:
     places = {row.id: place for place, row in enumerate(after)}
     neighbours = (*range(cursor + 1, len(before)), *range(cursor - 1, -1, -1))
     return next((places[before[near].id] for near in neighbours if before[near].id in places), 0)
+
+
+def _on_the_same_line(cursor: int, place: Place, last_top: int) -> Place:
+    return Place(cursor, _clamped(cursor - (place.cursor - place.top), last_top))
 
 
 def _clamped(value: int, most: int) -> int:

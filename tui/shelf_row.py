@@ -17,6 +17,8 @@ class ShelfRow:
     """A row of the list; a model that changes on the disk gets another one."""
 
     model: ModelInfo
+    id: str = field(init=False)
+    """The model's."""
     text: str = field(init=False)
     """Everything that words are looked for in, in lower case."""
     name: str = field(init=False)
@@ -36,13 +38,9 @@ class ShelfRow:
 
     def __post_init__(self) -> None:
         """Work out once what every key in the filter needs."""
+        self.id = self.model.id
         self.text = _searched(self.model)
         self.name = self.model.name.casefold()
-
-    @property
-    def id(self) -> str:
-        """The model's."""
-        return self.model.id
 
 
 def _searched(model: ModelInfo) -> str:

@@ -6,6 +6,7 @@ Arithmetic only, and quick: a list asks for each row that it shows, every second
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from modeldeck.backend.estimate import wording
 from modeldeck.backend.estimate.cache import cache_bytes
@@ -13,7 +14,7 @@ from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Esti
 from modeldeck.backend.estimate.loading_peak import cpu_extra, gguf_extra, gguf_ram_passing, gpu_extra
 from modeldeck.backend.estimate.needs import needs_of
 from modeldeck.backend.estimate.parts import Parts
-from modeldeck.backend.estimate.placement import devices_for
+from modeldeck.backend.estimate.placement import devices_for, keeps_fp8
 from modeldeck.backend.estimate.processor import repacks_nf4
 from modeldeck.backend.estimate.splitting import Run
 from modeldeck.backend.estimate.weights import (
@@ -57,8 +58,9 @@ def estimate(
     targets = devices_for(request.device, memory)
     if targets is None:
         return _unknown(context_tokens, f"No device {request.device} could be read on this machine.")
-    on_cpu = targets[0].name == "ram"
-    parts = count_parts(model, request, context_tokens, prompt_tokens, prepared=prepared, on_cpu=on_cpu)
+    on_cpu, fp8 = targets[0].name == "ram", keeps_fp8(targets)
+    count = partial(count_parts, model, request, prepared=prepared, on_cpu=on_cpu, keeps_fp8=fp8)
+    parts = count(context_tokens, prompt_tokens)
     if parts is None:
         return _unknown(context_tokens, "The files do not tell how large the weights are.")
     needs = needs_of(parts, targets, memory, credit)
@@ -67,7 +69,7 @@ def estimate(
     if measured is not None and (expected := _measured_peaks(measured, needs)):
         covered = max(1, measured.context_tokens)
         if context_tokens > covered:
-            shorter = count_parts(model, request, covered, prepared=prepared, on_cpu=on_cpu)
+            shorter = count(covered)
             expected = _lengthened(expected, needs, needs_of(shorter or parts, targets, memory, credit))
     needs = [_finished(need, expected, credit) for need in needs]
     verdict = _verdict(needs, lost, parts, is_gpu=not on_cpu)
@@ -76,7 +78,7 @@ def estimate(
         context_tokens=context_tokens,
         devices=tuple(needs),
         measured_bytes=sum(expected.values()) or None,
-        grounds=_grounds(parts, needs, (*targets, memory.ram), measured if expected else None, memory, lost),
+        grounds=_grounds(parts, needs, targets, measured if expected else None, memory, lost),
     )
 
 
@@ -88,8 +90,12 @@ def count_parts(
     *,
     prepared: bool = False,
     on_cpu: bool = True,
+    keeps_fp8: bool | None = None,
 ) -> Parts | None:
-    """The parts of a load before they are dealt out to devices; None where the size of the weights is unknown."""
+    """The parts of a load before they are dealt out to devices; None where the size of the weights is unknown.
+
+    ``keeps_fp8`` says whether the device computes with fp8; where it is not known, GPUs are taken to and CPUs not.
+    """
     blocks = blocks_of(model)
     if not blocks:
         return None
@@ -97,7 +103,7 @@ def count_parts(
     size = DTYPE_BYTES[dtype]
     quantization = request.quantization
     nf4 = NF4_REPACKED_BYTES if on_cpu and quantization is Quantization.NF4 and repacks_nf4() else NF4_BYTES
-    unpacked = unpacks(model, request, on_cpu=on_cpu)
+    unpacked = unpacks(model, keeps_fp8=not on_cpu if keeps_fp8 is None else keeps_fp8)
     runs = [
         Run(
             block_bytes(block, size, quantization, nf4, unpacked=unpacked),
@@ -191,7 +197,7 @@ def _is_tight(need: DeviceNeed) -> bool:
 def _grounds(
     parts: Parts,
     needs: list[DeviceNeed],
-    devices: tuple[DeviceMemory, ...],
+    targets: tuple[DeviceMemory, ...],
     measured: Measurement | None,
     memory: MemoryReading,
     lost: int,
@@ -202,7 +208,7 @@ def _grounds(
         said.append(wording.measured_ground(measured))
     said += [
         wording.weights_ground(model, parts.dtype, quantization, parts.weight_total, unpacked=parts.unpacked),
-        wording.fp8_ground(model, parts.dtype, unpacked=parts.unpacked),
+        wording.fp8_ground(model, parts.dtype, known=parts.unpacked or keeps_fp8(targets) is not None),
         wording.experts_ground(model, parts.dtype, quantization),
         wording.cache_ground(parts.cache_total, parts.context_tokens),
         wording.eager_ground(model.architecture),
@@ -214,7 +220,7 @@ def _grounds(
     else:
         said.append(wording.unpacking_ground(parts.ram_passing))
     said += [wording.engine_ground(need.engine_bytes, need.device) for need in needs]
-    by_name = {device.name: device for device in devices}
+    by_name = {device.name: device for device in (*targets, memory.ram)}
     for need in needs:
         said += wording.device_grounds(need, by_name[need.device])
     if lost > 0:

@@ -52,7 +52,7 @@ def _gpu_need(parts: Parts, gpu: DeviceMemory, share: Share) -> DeviceNeed:
         weights_bytes=share.weight_bytes,
         cache_bytes=cache,
         working_bytes=max(parts.gpu_passing - cache, working),
-        engine_bytes=engine_cost.GPU_CONTEXT_BYTES + engine_cost.GPU_BUFFERS_BYTES,
+        engine_bytes=engine_cost.gpu_bytes(parts.request.quantization),
         free_bytes=gpu.free_bytes,
         total_bytes=gpu.total_bytes,
     )
@@ -76,7 +76,7 @@ def _ram_beside_gpus(parts: Parts, ram: DeviceMemory, offloaded: int) -> DeviceN
         device=ram.name,
         weights_bytes=offloaded,
         working_bytes=parts.ram_passing,
-        engine_bytes=engine_cost.engine_ram_bytes(parts.request.quantization),
+        engine_bytes=engine_cost.ram_beside_gpu_bytes(parts.request.quantization),
         free_bytes=ram.free_bytes,
         total_bytes=ram.total_bytes,
     )

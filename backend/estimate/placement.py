@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from modeldeck.backend.estimate.weights import FP8_CAPABILITY
 from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
 
 
@@ -20,3 +23,13 @@ def devices_for(device: str, memory: MemoryReading) -> tuple[DeviceMemory, ...] 
     if not found and name == "mps":
         return (memory.ram,)  # unified memory, where nothing reports it as a device
     return found or None
+
+
+def keeps_fp8(devices: Sequence[DeviceMemory]) -> bool | None:
+    """Whether weights in fp8 stay so on these devices; None where a GPU does not tell how new it is."""
+    if any(not device.name.startswith("cuda:") for device in devices):
+        return False
+    known = [device.compute_capability for device in devices]
+    if any(capability is not None and capability < FP8_CAPABILITY for capability in known):
+        return False
+    return None if None in known else True

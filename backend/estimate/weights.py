@@ -35,14 +35,17 @@ NF4_REPACKED_BYTES = 1 / 2 + 2 / 64
 (``functional._convert_weight_packed_for_cpu``)."""
 
 
-def unpacks(model: ModelInfo, request: LoadRequest, *, on_cpu: bool) -> bool:
+FP8_CAPABILITY = (8, 9)
+"""From which compute capability on a GPU keeps fp8 (``FineGrainedFP8HfQuantizer.validate_environment``)."""
+
+
+def unpacks(model: ModelInfo, *, keeps_fp8: bool) -> bool:
     """Whether the loader turns packed weights into plain ones, on some devices or on all.
 
-    fp8 is kept on GPUs alone (``FineGrainedFP8HfQuantizer.validate_environment``: CUDA from compute capability 8.9);
     compressed-tensors are unpacked by the first forward pass (``CompressedTensorsHfQuantizer``, ``dequantize=False``).
     """
     method = (model.quantization or "").partition("-")[0]
-    return method == "ct" or (method == "fp8" and (on_cpu or request.device == "mps"))
+    return method == "ct" or (method == "fp8" and not keeps_fp8)
 
 
 def block_bytes(

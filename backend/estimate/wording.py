@@ -38,10 +38,10 @@ def weights_ground(
     return f"Weights: {size(total)} {kept}, {source}."
 
 
-def fp8_ground(model: ModelInfo, dtype: str, *, unpacked: bool) -> str:
-    """What an older GPU would make of fp8, since nobody tells how new this one is; empty where it does not matter."""
+def fp8_ground(model: ModelInfo, dtype: str, *, known: bool) -> str:
+    """What an older GPU would make of fp8, where nobody tells how new this one is; empty where it does not matter."""
     packed = sum(block.count * block.packed_elements for block in model.weights)
-    if model.quantization != "fp8" or unpacked or not packed:
+    if model.quantization != "fp8" or known or not packed:
         return ""
     more = packed * DTYPE_BYTES[dtype] - sum(block.count * block.fixed_bytes for block in model.weights)
     return f"A GPU below compute capability 8.9 cannot keep fp8: it would need {size(more)} more, for {dtype}."

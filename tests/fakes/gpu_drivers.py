@@ -23,6 +23,7 @@ GPU_CALLS = (
     "nvmlDeviceGetGraphicsRunningProcesses_v2",
     "nvmlDeviceIsMigDeviceHandle",
     "nvmlDeviceGetUUID",
+    "nvmlDeviceGetCudaComputeCapability",
     "nvmlSystemGetDriverVersion",
     "nvmlDeviceGetMigMode",
     "nvmlShutdown",
@@ -100,6 +101,9 @@ class FakePynvml:
 
     def _GetName(self, handle: str) -> bytes:
         return b"NVIDIA A100-SXM4-40GB MIG 1g.5gb" if handle.startswith("MIG-") else b"NVIDIA H100 80GB HBM3"
+
+    def _GetCudaComputeCapability(self, handle: str) -> tuple[int, int]:
+        return (8, 0) if handle.startswith("MIG-") else (9, 0)
 
     def _GetMemoryInfo(self, handle: str, version: int | None = None) -> SimpleNamespace:
         if handle.startswith("MIG-"):

@@ -127,6 +127,14 @@ async def test_escape_in_the_filter_clears_it_and_a_second_one_leaves() -> None:
         assert not field.display
 
 
+async def test_a_comparison_that_is_none_is_told_with_what_could_be_written() -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("slash", ">", "7", "q")
+        await wait_until(pilot, lambda: ">7q is no comparison; write >7b, <9gb or ctx>32k." in screen_text(pilot.app))
+
+
 async def test_letters_in_the_filter_are_text_and_no_keys() -> None:
     app = deck()
     async with app.run_test(size=NARROW) as pilot:

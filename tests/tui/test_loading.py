@@ -12,6 +12,7 @@ from textual.widgets import Button, Input, Select, TextArea
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import ModelFormat, ModelStatus, Quantization
 from modeldeck.tui.messages import EngineChanged
+from modeldeck.tui.screens.code_dialog import CodeDialog
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
@@ -372,7 +373,7 @@ async def test_the_estimate_knows_of_a_prepared_copy_as_soon_as_the_details_do(t
 
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot, rows=1)
-        await wait_until(pilot, lambda: 0 < in_ram() < 10**9)
+        await wait_until(pilot, lambda: 0 < in_ram() < 2 * 10**9)
         app.main_screen.go("details")
         await wait_until(pilot, lambda: "x clears it" in screen_text(app))
         await pilot.press("x")
@@ -471,3 +472,25 @@ async def test_f24_a_loaded_model_whose_row_is_gone_keeps_its_name() -> None:
         main.post_message(EngineChanged())
         await pilot.pause()
         assert "● LOADED Qwen3-8B" in screen_text(pilot.app)
+
+
+@BOTH_SIZES
+async def test_the_dialogs_load_can_be_copied_as_code(size: tuple[int, int]) -> None:
+    app = deck()
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        app.screen.query_one("#quantization", Select).value = Quantization.NF4
+        app.screen.query_one("#as-code", Button).press()
+        await wait_until(pilot, lambda: isinstance(app.screen, CodeDialog))
+        await wait_until(pilot, lambda: "load_in_4bit=True" in screen_text(pilot.app) or size == NARROW)
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "bnb_4bit_quant_type" in app.clipboard)
+        compile(app.clipboard, "<copied>", "exec")
+        assert MODELS[0].path in app.clipboard
+        await pilot.press("tab", "tab", "enter")
+        await wait_until(pilot, lambda: app.clipboard.startswith("vllm serve "))
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))  # with what was chosen
+        assert app.screen.query_one("#quantization", Select).value is Quantization.NF4

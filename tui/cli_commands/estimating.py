@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 from msgspec.structs import replace
 
-from modeldeck.backend.estimate.estimating import estimate
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, DeviceNeed, Estimate, Suggestion, Verdict
-from modeldeck.backend.estimate.suggesting import suggest
-from modeldeck.backend.gguf_copies import GgufCopies
 from modeldeck.backend.load_defaults import default_request
-from modeldeck.backend.measurements import Measurements
-from modeldeck.backend.memory import MemoryMonitor
-from modeldeck.backend.memory_reading import MemoryReading
-from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.models import LoadRequest, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import Settings
+from modeldeck.tui.cli_commands.estimator import Estimator
 from modeldeck.tui.cli_commands.listing import find_model
 from modeldeck.tui.cli_commands.options import given_options
 from modeldeck.tui.cli_commands.output import fail, print_json, print_table, say
@@ -43,12 +37,8 @@ def show_estimate(
     if reason := model.why_not_loadable:
         fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(reason, limit=400)}")
     request = _request(workspace, model, options)
-    memory = MemoryMonitor().read()
-    prepared = model.format is ModelFormat.GGUF and _has_copy(workspace, model)
-    found = estimate(
-        model, request, memory, context_tokens=tokens, measured=_measured(workspace, request, memory), prepared=prepared
-    )
-    instead = suggest(model, request, memory, context_tokens=tokens, prepared=prepared)
+    estimator = Estimator(workspace)
+    found, instead = estimator.estimate(model, request, tokens), estimator.suggest(model, request, tokens)
     if as_json:
         print_json({"model": model.id, "request": _asked(request), **estimate_document(found, instead)})
     else:
@@ -57,16 +47,14 @@ def show_estimate(
 
 def refuse_what_does_not_fit(workspace: Workspace, model: ModelInfo, request: LoadRequest, tokens: int) -> None:
     """End the command with code 4 and the figures where the load cannot fit into what is free now."""
-    memory = MemoryMonitor().read()
-    prepared = model.format is ModelFormat.GGUF and _has_copy(workspace, model)
-    measured = _measured(workspace, request, memory)
-    found = estimate(model, request, memory, context_tokens=tokens, measured=measured, prepared=prepared)
+    estimator = Estimator(workspace)
+    found = estimator.estimate(model, request, tokens)
     if found.verdict is not Verdict.DOES_NOT_FIT:
         return
     short = [need for need in found.devices if need.left_bytes < 0] or found.devices
     needed = size(sum(need.needed_bytes for need in short))
     free = " and ".join(f"{size(need.free_bytes)} is free on {need.device}" for need in short)
-    instead = suggest(model, request, memory, context_tokens=tokens, prepared=prepared).quantization
+    instead = estimator.suggest(model, request, tokens).quantization
     way = f" --quantization {instead} would fit." if instead not in (None, request.quantization) else ""
     fail(
         f"{clean_name(model.name)} does not fit: it needs about {needed}, and {free}.{way}"
@@ -99,17 +87,6 @@ def _request(workspace: Workspace, model: ModelInfo, options: Mapping[str, objec
 
 def _asked(request: LoadRequest) -> dict[str, str]:
     return {"device": request.device, "dtype": request.dtype, "quantization": str(request.quantization)}
-
-
-def _has_copy(workspace: Workspace, model: ModelInfo) -> bool:
-    return GgufCopies(workspace.paths.gguf_copies).find(Path(model.path)) is not None
-
-
-def _measured(workspace: Workspace, request: LoadRequest, memory: MemoryReading) -> Any:
-    device = request.device
-    if device == "auto":
-        device = memory.devices[0].name if memory.devices else "cpu"
-    return Measurements(workspace.paths.measurements).find(request, device)
 
 
 def _print(model: ModelInfo, request: LoadRequest, found: Estimate, instead: Suggestion) -> None:

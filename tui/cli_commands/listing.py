@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from modeldeck.backend.catalog.finding import ModelNotFound
+from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.models import ModelFormat, ModelInfo
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.cli_commands.estimator import Estimator
 from modeldeck.tui.cli_commands.looking import every_model, find
 from modeldeck.tui.cli_commands.model_lines import model_lines
 from modeldeck.tui.cli_commands.output import fail, note, print_json, print_table, say
@@ -20,13 +22,18 @@ def list_models(workspace: Workspace, *, as_json: bool, quiet: bool) -> None:
     """Print every model; ids only when quiet."""
     found, looked_in = every_model(workspace)
     models = sorted(found, key=lambda model: model.name.casefold())
-    if as_json:
-        print_json({"models": [model_document(model) for model in models]})
-    elif quiet:
+    if quiet and not as_json:
         for model in models:
             say(clean_name(model.id, limit=4096))
+        return
+    estimator = Estimator(workspace)
+    fits = [estimator.verdict(model) for model in models]
+    if as_json:
+        documents = [{**model_document(model), "fit": fit} for model, fit in zip(models, fits, strict=True)]
+        print_json({"models": documents})
     elif models:
-        print_table(("NAME", "PARAMS", "TYPE", "CONTEXT", "SIZE", "SOURCE"), [_row(model) for model in models])
+        rows = [_row(model, fit) for model, fit in zip(models, fits, strict=True)]
+        print_table(("NAME", "PARAMS", "TYPE", "FIT", "CONTEXT", "SIZE", "SOURCE"), rows)
     else:
         places = ", ".join(clean_name(place, limit=4096) for place in looked_in)
         note(f"No models found. Looked in {places}. Set model_folders in {workspace.paths.config_file}.")
@@ -56,13 +63,14 @@ def model_document(model: ModelInfo) -> dict[str, object]:
     return {**document, "loadable": model.loadable}
 
 
-def _row(model: ModelInfo) -> tuple[str, ...]:
+def _row(model: ModelInfo, fit: Verdict | None) -> tuple[str, ...]:
     if model.problems:
-        return clean_name(model.name), "?", "broken", "?", _size(model), clean_name(model.problems[0])
+        return clean_name(model.name), "?", "broken", "-", "?", _size(model), clean_name(model.problems[0])
     return (
         clean_name(model.name),
         parameters(model.parameters),
         "adapter" if model.format is ModelFormat.ADAPTER else clean_name(model_type(model)),
+        fit or "-",
         _context(model),
         _size(model),
         model.source.value,

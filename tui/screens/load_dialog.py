@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
+from modeldeck.backend.estimate.weights import load_dtype
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
@@ -107,6 +108,7 @@ class LoadDialog(Dialog[LoadRequest]):
                 yield Static(Content(f"Unloads {clean_name(self._unloads)} first."), classes="dialog-muted", id="plan")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
+                yield Button("As code", id="as-code", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)
 
     def on_mount(self) -> None:
@@ -185,6 +187,19 @@ class LoadDialog(Dialog[LoadRequest]):
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.dismiss(None)
+
+    @on(Button.Pressed, "#as-code")
+    def _show_code(self) -> None:
+        from modeldeck.backend.as_code import python_code, transformers_command, vllm_command
+        from modeldeck.tui.screens.code_dialog import CodeDialog
+
+        request, tokens = self._asked(), self._context_tokens() or DEFAULT_CONTEXT
+        texts = {
+            "python": python_code(self._model, request, load_dtype(self._model, request)),
+            "transformers": transformers_command(self._model, request),
+            "vllm": vllm_command(self._model, request, tokens),
+        }
+        self.app.push_screen(CodeDialog(self._model.name, texts))
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -13,6 +12,7 @@ from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import model_folders
 from modeldeck.tui.delete_flow import DeleteFlow, DiskDeleter
 from modeldeck.tui.download_flow import DownloadFlow
+from modeldeck.tui.garbage import spare_what_stays
 from modeldeck.tui.messages import PanesMounted
 from modeldeck.tui.screens.engine_screen import EngineScreen
 from modeldeck.tui.widgets.model_browser import ModelBrowser
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _AT_LATEST_SECONDS = 0.5
 """After this time the other panes come even if the first frame has not been seen."""
+_SETTLED_SECONDS = 2.0
+"""After this time everything that the panes import when they are first used has been imported."""
 
 
 class MainScreen(EngineScreen):
@@ -66,7 +68,8 @@ class MainScreen(EngineScreen):
             self.services.log.append(str(problem))
             self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
         self.run_worker(self.services.manager.warm(), group="spare", exit_on_error=False)
-        gc.freeze()  # modules and panes stay: the collector would look through them for 20 ms before a key's frame
+        spare_what_stays()
+        self.set_timer(_SETTLED_SECONDS, spare_what_stays)  # once more, with what was imported since
 
     def estimate(self, model: ModelInfo) -> Estimate | None:
         """What this model would need, loaded as enter would load it; None while that is not known."""

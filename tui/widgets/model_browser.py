@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -14,6 +13,7 @@ from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.catalog_feed import CatalogFeed
 from modeldeck.tui.deck_keys import DECK_KEYS
+from modeldeck.tui.garbage import spare_what_stays
 from modeldeck.tui.shelf import ModelShelf
 from modeldeck.tui.widgets.empty_list import EmptyList
 from modeldeck.tui.widgets.filter_field import ModelFilter
@@ -120,7 +120,7 @@ class ModelBrowser(ModelWishes):
         self.searching = False
         self._looked_in = settled.looked_in
         self._tell()
-        gc.freeze()  # or the collector looks through all models again and again: 30 ms at a time for 10,000 of them
+        spare_what_stays()
         if settled.problem:
             self.notify(clean_name(settled.problem, 500), title="Models", severity="error", timeout=12, markup=False)
 
@@ -142,4 +142,5 @@ class ModelBrowser(ModelWishes):
         for empty in self.query(EmptyList):
             empty.display = shown == 0
             if shown == 0:
-                empty.tell(known, searching=self.searching, looked_in=self._looked_in)
+                odd = self.shelf.words.odd
+                empty.tell(known, searching=self.searching, looked_in=self._looked_in, odd=odd)

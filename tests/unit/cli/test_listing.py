@@ -31,7 +31,7 @@ class TestList:
 
     def test_the_table_names_what_the_row_is(self, modeldeck: Modeldeck, model_folder: Path) -> None:
         row = next(line for line in modeldeck("ls").out.splitlines() if "tiny-llama" in line)
-        assert row.split() == ["tiny-llama", "64", "bf16", "2,048", "203", "B", "folder"]
+        assert row.split() == ["tiny-llama", "64", "bf16", "fits", "2,048", "203", "B", "folder"]
 
     def test_quiet_prints_ids_that_show_takes(self, modeldeck: Modeldeck, model_folder: Path) -> None:
         ids = modeldeck("ls", "-q").out.splitlines()
@@ -79,7 +79,8 @@ class TestShow:
 
     def test_json_is_the_model_of_ls(self, modeldeck: Modeldeck, model_folder: Path) -> None:
         listed = modeldeck("ls", "--json").document["models"]
-        assert modeldeck("show", "tiny-llama", "--json").document["model"] in listed
+        shown = modeldeck("show", "tiny-llama", "--json").document["model"]
+        assert {**shown, "fit": "fits"} in listed
 
     def test_for_people_it_says_every_figure_with_its_unit(self, modeldeck: Modeldeck, model_folder: Path) -> None:
         out = modeldeck("show", str(model_folder)).out
@@ -113,7 +114,7 @@ class TestAdapter:
 
     def test_it_is_listed_as_one_and_not_as_broken(self, modeldeck: Modeldeck) -> None:
         row = next(line for line in modeldeck("ls").out.splitlines() if "tuned" in line)
-        assert row.split() == ["tuned", "64", "adapter", "?", "203", "B", "folder"]
+        assert row.split() == ["tuned", "64", "adapter", "-", "?", "203", "B", "folder"]
         assert "tuned" not in modeldeck("doctor").out
 
     def test_show_tells_its_base_and_what_it_changes(self, modeldeck: Modeldeck) -> None:

@@ -78,6 +78,21 @@ def test_what_is_stored_packed_counts_as_what_the_loader_makes_of_it(
     assert (older in found.grounds) is ((stored, device) == ("fp8", "cuda:0"))
 
 
+@pytest.mark.parametrize(
+    ("capability", "gigabytes"), [((9, 0), 9.08), ((8, 9), 9.08), ((8, 6), 16.06), ((7, 5), 16.06)]
+)
+def test_how_new_a_gpu_is_decides_what_becomes_of_fp8(capability: tuple[int, int], gigabytes: float) -> None:
+    blocks = tuple(
+        replace(block, linear_elements=0, packed_elements=block.linear_elements, fixed_bytes=block.linear_elements)
+        for block in LLAMA_8B.weights
+    )
+    memory = machine(80 * GB)
+    memory = replace(memory, devices=(replace(memory.devices[0], compute_capability=capability),))
+    found = estimate(replace(LLAMA_8B, weights=blocks, quantization="fp8"), asked("cuda:0"), memory)
+    assert found.devices[0].weights_bytes / 1e9 == pytest.approx(gigabytes, abs=0.01)
+    assert not any("compute capability" in ground for ground in found.grounds)  # it is known
+
+
 def test_a_pickle_is_reckoned_from_its_size() -> None:
     model = replace(LLAMA_8B, weights=(), parameters=None, format=ModelFormat.PICKLE, size_bytes=16_000_000_000)
     parts = count_parts(model, asked(), 8192)

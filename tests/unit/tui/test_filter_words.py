@@ -82,6 +82,12 @@ def test_what_is_only_begun_hides_nothing(text: str) -> None:
     assert shown(text) == ALL
 
 
+@pytest.mark.parametrize("word", [">abc", "ctx>many", "-<7q", ">7kb2"])
+def test_what_looks_like_a_comparison_and_is_none_is_told(word: str) -> None:
+    assert parse(f"qwen {word}").odd == (word,)
+    assert not parse("qwen >7b <9gb ctx>32k -gguf >").odd
+
+
 def test_what_the_deck_knows_can_be_asked_for() -> None:
     rows = tuple(ShelfRow(info(name)) for name in ("a", "b", "c", "d", "e"))
     rows[0].favourite = True
