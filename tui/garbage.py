@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 _THRESHOLDS = (2_000, 10, 50)
-"""Python's own are 700, 10 and 10, with which each frame, which makes 5,000 objects and keeps none, is looked through."""
+"""Python's own are 700, 10 and 10; a frame makes 5,000 objects and keeps none, so each would be looked through."""
 
 
 def spare_what_stays() -> None:

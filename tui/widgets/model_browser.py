@@ -56,6 +56,7 @@ class ModelBrowser(ModelWishes):
 
     async def complete(self) -> None:
         """Bring the filter, which shows when it is used, and the hint for when there is nothing to list."""
+        self.add_class("-complete")
         if not self.query(ModelFilter):
             field = ModelFilter()
             await self.mount(field, before=self.model_list)
