@@ -21,7 +21,7 @@ from time import monotonic
 from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import BackendError, EngineBusy, GenerationError, LoadError, NotLoaded
 from modeldeck.backend.load_operation import LoadOperation, load_in
-from modeldeck.backend.manager_state import ManagerState
+from modeldeck.backend.manager_state import Failure, ManagerState
 from modeldeck.backend.measurements import measured_load, measured_reply
 from modeldeck.backend.models import ChatMessage, LoadRequest, LoadStage, ModelStatus
 from modeldeck.backend.protocol import GenerationFinished, LoadProgress, TokensGenerated
@@ -29,6 +29,7 @@ from modeldeck.backend.reply import Reply
 from modeldeck.backend.spare_engine import EngineStarter, SpareEngine
 from modeldeck.backend.stall import StallWatch
 from modeldeck.backend.text import clean_name
+from modeldeck.backend.unloading import Unloading
 from modeldeck.config.generation import GenerationSettings
 
 __all__ = ["EngineStarter", "PipelineManager"]
@@ -104,6 +105,7 @@ class PipelineManager(ManagerState):
     async def load(self, request: LoadRequest, *, replace: bool = False) -> AsyncGenerator[LoadProgress, None]:
         """Load a model, unloading the one before; yields progress and returns when it is LOADED.
 
+        When it fails, the model before is loaded again before the error is raised; ``failure`` tells of it then.
         Closing or cancelling the generator cancels the load: its engine is killed and reaped. ``replace=True`` first
         ends a load that is running; of several, the last one asked for wins.
         Raises EngineBusy when a load or an unload runs (and not ``replace``), LoadError and its kinds, EngineDied,
@@ -116,6 +118,7 @@ class PipelineManager(ManagerState):
             self._refuse_while_busy(running)
         elif running is not None:
             running.abandon()  # and give the lock back once its engine is reaped
+        self._failure = None
         self._operation = operation = LoadOperation(request)
         operation.start(self._run_load)
         async with aclosing(operation.steps()) as steps:
@@ -133,11 +136,13 @@ class PipelineManager(ManagerState):
     async def unload(self) -> None:
         """End the model and its process, stopping a running reply first; also forgets an error.
 
+        Returns when its memory is back, as ``freed`` tells, or ``unloading.PATIENCE`` seconds later.
         Raises EngineBusy while a load runs. A second unload waits for the first.
         """
         self._refuse_while_loading(self._operation)
         async with self._lock:
             await self._release_engine()
+            self._failure = None
             if self._status is ModelStatus.FAILED:
                 self._set_status(ModelStatus.NOT_LOADED)
 
@@ -179,7 +184,7 @@ class PipelineManager(ManagerState):
         await self.cancel_load()
         await self._spare.close()
         async with self._lock:
-            await self._release_engine(grace=CLOSE_GRACE, stop_reply=False)
+            await self._release_engine(grace=CLOSE_GRACE, closing=True)
 
     def _refuse_while_loading(self, operation: LoadOperation | None) -> None:
         if operation is not None and operation.running:
@@ -194,19 +199,36 @@ class PipelineManager(ManagerState):
         """The task of one load, which ends with the model in ``_engine`` or with no engine at all."""
         try:
             async with self._lock:
+                before = self._request if self._engine is not None else None
                 await self._release_engine()
-                await self._load_engine(operation)
+                try:
+                    await self._load_engine(operation, operation.request)
+                except BackendError as error:
+                    if before is not None:
+                        await self._bring_back(operation, before, Failure(operation.request, error))
+                    raise
         finally:
             if self._operation is operation and not self._closed:
                 self._spare.start()
 
-    async def _load_engine(self, operation: LoadOperation) -> None:
+    async def _bring_back(self, operation: LoadOperation, before: LoadRequest, failure: Failure) -> None:
+        """Load the model again that had to make room for one that failed; the failure stays what is told."""
+        try:
+            await self._load_engine(operation, before)
+        except BackendError as error:
+            detail = f"{failure.error.detail}\n\nThe model before could not be loaded again: {error}\n{error.detail}"
+            failure.error.detail = detail.strip()
+            self._request, self._error = failure.request, failure.error
+        self._failure = failure
+        self._changed()
+
+    async def _load_engine(self, operation: LoadOperation, request: LoadRequest) -> None:
         def on_progress(progress: LoadProgress) -> None:
             self._progress = progress
             operation.put(progress)
             self._changed()
 
-        self._request = operation.request
+        self._request = request
         self._set_status(ModelStatus.LOADING)
         on_progress(LoadProgress(0, LoadStage.STARTING))
         self._watch = StallWatch(self._stall_seconds, self._clock)
@@ -214,7 +236,7 @@ class PipelineManager(ManagerState):
         try:
             engine = self._loading_engine = await self._spare.take()
             engine.on_copy_written = self._copy_written
-            model = await load_in(engine, operation.request, self._watch, on_progress)
+            model = await load_in(engine, request, self._watch, on_progress)
         except BaseException as error:  # a cancel too: an engine that holds no model never stays
             try:
                 if engine is not None:
@@ -224,10 +246,10 @@ class PipelineManager(ManagerState):
             raise
         finally:
             self._watch = self._loading_engine = None
-        self._engine, self._loaded = engine, model
+        self._engine, self._loaded, self._freed = engine, model, ()
         self._spare.trust()
         self._set_status(ModelStatus.LOADED)
-        self._measured(measured_load(operation.request, model))
+        self._measured(measured_load(request, model))
         engine.gone.add_done_callback(lambda _: self._engine_gone(engine))
 
     def _load_ended_with(self, error: BaseException) -> None:
@@ -243,16 +265,20 @@ class PipelineManager(ManagerState):
             self._engine = None
             self._set_status(ModelStatus.FAILED, engine.gone.result())
 
-    async def _release_engine(self, grace: float = 1.0, *, stop_reply: bool = True) -> None:
+    async def _release_engine(self, grace: float = 1.0, *, closing: bool = False) -> None:
         """End the engine that holds a model, if there is one; the lock is held."""
-        engine = self._engine
+        engine, loaded = self._engine, self._loaded
         if engine is None:
             return
+        read = None if closing else self.read_memory
         self._set_status(ModelStatus.UNLOADING)
         try:
-            if stop_reply:
+            if not closing:
                 await self.stop_reply()
+            unloading = await Unloading.begin(read, loaded) if read is not None and loaded is not None else None
             await engine.stop(grace)
+            self._engine = None
+            self._freed = await unloading.finish() if unloading is not None else ()
         except asyncio.CancelledError:
             await engine.kill()
             raise

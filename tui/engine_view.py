@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modeldeck.backend.models import LoadedModel, ModelStatus
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.freed_words import freed_words
 from modeldeck.tui.marks import short_dtype
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ class EngineView:
     """``bf16``, or ``bf16 4bit``."""
     error: str = ""
     """Why the state is FAILED, as a sentence."""
+    freed: str = ""
+    """What the last unload gave back, while nothing is loaded."""
 
     @classmethod
     def of(cls, manager: PipelineManager, name_of: Callable[[str], str]) -> EngineView:
         """What the manager says now; ``name_of`` gives the name to a model's id."""
         request, loaded = manager.request, manager.loaded
         if manager.status is ModelStatus.NOT_LOADED or request is None:
-            return cls(status=manager.status)
+            return cls(status=manager.status, freed=freed_words(manager.freed))
         return cls(
             status=manager.status,
             model_id=request.model_id,

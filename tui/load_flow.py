@@ -22,12 +22,14 @@ from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quanti
 from modeldeck.backend.text import clean_name
 from modeldeck.config.remembered import LoadOptions
 from modeldeck.tui.fitting import Fitting
+from modeldeck.tui.freed_words import freed_words, missing_sentence
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
 
 if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
+    from modeldeck.backend.unloading import Freed
     from modeldeck.tui.services import Services
 
 
@@ -65,6 +67,7 @@ class LoadFlow:
         self._names: dict[str, str] = {}
         """Of the models that were loaded: one whose folder is deleted meanwhile still runs."""
         self._worker: Worker[None] | None = None
+        self._freed_told: tuple[Freed, ...] = ()
 
     def name_of(self, model_id: str) -> str:
         """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
@@ -90,7 +93,7 @@ class LoadFlow:
             self._show_chat()
         elif same and self._manager.status is ModelStatus.LOADING:
             self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
-        elif same and self._manager.status is ModelStatus.FAILED:
+        elif self._manager.failure is not None and self._manager.failure.request.model_id == model.id:
             self.show_error()
         elif not model.loadable:
             self._show_problems(model)
@@ -141,22 +144,23 @@ class LoadFlow:
 
     def show_error(self) -> None:
         """The sentence, what stands behind it, and another try."""
-        error, request = self._manager.error, self._manager.request
-        if error is None:
+        failure = self._manager.failure
+        if failure is None:
             return
         from modeldeck.tui.screens.error_dialog import ErrorDialog
 
-        model = self._find(request.model_id) if request is not None else None
+        error, request = failure.error, failure.request
+        model = self._find(request.model_id)
 
         def answered(choice: str | None) -> None:
-            if model is None or request is None:
+            if model is None:
                 return
             if choice == "again":
                 self.start(model, request)
             elif choice == "options":
                 self.options(model, request)
 
-        title = f"{self.name_of(request.model_id)} failed" if request is not None else "Failed"
+        title = f"{self.name_of(request.model_id)} failed"
         self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=model is not None), answered)
 
     def _show_problems(self, model: ModelInfo) -> None:
@@ -214,7 +218,7 @@ class LoadFlow:
         except EngineBusy as error:
             self._say(str(error), "warning")
         except QuantizationUnavailable as error:
-            if self._manager.request != request:
+            if self._manager.failure is None or self._manager.failure.request != request:
                 pass  # another load has taken its place
             elif self._is_typing():  # what is typed must not answer a question that has just appeared
                 self._say(f"{error} Press e for other options.", "warning")
@@ -223,9 +227,19 @@ class LoadFlow:
         except BackendError as error:
             if isinstance(error, RemoteCodeRefused):
                 self._needs_code.add(request.model_id)
-            self._log.append(f"FAILED {clean_name(self.name_of(request.model_id))}: {clean_name(str(error), 2000)}")
+            self._tell_failure(request, error)
         finally:
             self._screen.post_message(EngineChanged())
+
+    def _tell_failure(self, request: LoadRequest, error: BackendError) -> None:
+        """The status line says it where nothing is loaded; where the model before is back, it says that instead."""
+        name = clean_name(self.name_of(request.model_id))
+        self._log.append(f"FAILED {name}: {clean_name(str(error), 2000)}")
+        back = self._manager.request if self._manager.status is ModelStatus.LOADED else None
+        if back is not None and back.model_id != request.model_id:
+            again = clean_name(self.name_of(back.model_id))
+            said = f"{name} failed, and {again} is loaded again. {clean_name(str(error), 300)} e shows why."
+            self._screen.notify(said, severity="error", timeout=12, markup=False)
 
     async def _remember(self, request: LoadRequest) -> None:
         """Keep how a model was loaded, where that is not what the settings say anyway."""
@@ -265,6 +279,15 @@ class LoadFlow:
             self._say(str(error), "error")
         finally:
             self._screen.post_message(EngineChanged())
+
+    def tell_freed(self) -> None:
+        """Once for each unload: what came back, for the log; what did not is worth a word more."""
+        freed = self._manager.freed
+        if freed and freed is not self._freed_told:
+            self._log.append(f"Unloaded: {freed_words(freed)}.")
+            if missing := missing_sentence(freed):
+                self._say(missing, "warning")
+        self._freed_told = freed
 
     def _say(self, sentence: str, severity: str = "information") -> None:
         self._log.append(sentence)

@@ -52,6 +52,7 @@ class MemoryFeed:
         self._thread: threading.Thread | None = None
         self._rounds_waited: int | None = None
         """None while nothing was asked that is not answered."""
+        self._for_history = True
         self._subscribers: list[Callable[[], None]] = []
         self.reading: MemoryReading | None = None
         """The last one; None before the first and while the driver does not answer."""
@@ -78,10 +79,30 @@ class MemoryFeed:
         self._wanted.put(None)
         self._subscribers.clear()
 
-    def poll(self) -> None:
+    async def fresh(self, seconds: float = 2.0) -> MemoryReading | None:
+        """A reading that began after this call; None where none comes in time. It is no part of the history."""
+        if self._thread is None:
+            return None
+        told = asyncio.Event()
+        leave = self.subscribe(told.set)
+        try:
+            async with asyncio.timeout(seconds):
+                if self._rounds_waited is not None:  # the one under way began before
+                    await told.wait()
+                    told.clear()
+                self.poll(for_history=False)
+                await told.wait()
+        except TimeoutError:
+            return None
+        finally:
+            leave()
+        return self.reading
+
+    def poll(self, *, for_history: bool = True) -> None:
         """Ask for a reading; a round is left out while the last one still runs."""
         if self._rounds_waited is None:
             self._rounds_waited = 0
+            self._for_history = for_history
             self._wanted.put(self._pids())
             return
         self._rounds_waited += 1
@@ -118,7 +139,8 @@ class MemoryFeed:
     def _take(self, reading: MemoryReading) -> None:
         self._rounds_waited = None
         self.reading = reading
-        self.history.add(reading)
+        if self._for_history:
+            self.history.add(reading)
         self._tell()
 
     def _tell(self) -> None:

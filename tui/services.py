@@ -79,6 +79,8 @@ def build_services(
         keep_spare=settings.spare_engine,
         stall_seconds=settings.stall_seconds,
     )
+    memory = MemoryFeed(lambda: manager.model_pids)
+    manager.read_memory = memory.fresh
     return Services(
         paths=paths,
         settings=settings,
@@ -95,7 +97,7 @@ def build_services(
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),
         remembered=RememberedLoads(paths.remembered_loads),
-        memory=MemoryFeed(lambda: manager.model_pids),
+        memory=memory,
         measurements=Measurements(paths.measurements),
         remembered_list=remembered_list,
     )

@@ -130,7 +130,7 @@ def _state_words(facts: StatusFacts) -> list[str]:
         case ModelStatus.FAILED:
             return [engine.error, "e shows why"]
         case ModelStatus.NOT_LOADED:
-            return ["enter loads the highlighted model"]
+            return [*([engine.freed] if engine.freed else []), "enter loads the highlighted model"]
 
 
 def _download_words(facts: StatusFacts) -> tuple[Content, list[str]]:

@@ -134,6 +134,7 @@ def services(
     built = replace(built, catalog=catalog or FakeCatalog())  # type: ignore[arg-type]  # what the screens use of it
     if monitor is not None:
         built = replace(built, memory=MemoryFeed(lambda: built.manager.model_pids, lambda: monitor))
+        built.manager.read_memory = built.memory.fresh
     return replace(built, settings=settings) if settings is not None else built
 
 

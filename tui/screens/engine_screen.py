@@ -69,6 +69,7 @@ class EngineScreen(PanesScreen):
     def _engine_changed(self) -> None:
         manager = self.services.manager
         self._tell_spare()
+        self.loads.tell_freed()
         if manager.loaded is not None and manager.loaded != self.loaded:
             for note in manager.loaded.notes:
                 self.services.log.append(note)

@@ -105,7 +105,8 @@ class LoadDialog(Dialog[LoadRequest]):
             classes = "-then-plan" if self._unloads else None
             yield FitView(self._fitting, self._model, bool(self._unloads), classes=classes)
             if self._unloads:
-                yield Static(Content(f"Unloads {clean_name(self._unloads)} first."), classes="dialog-muted", id="plan")
+                plan = f"Unloads {clean_name(self._unloads)} first, and loads it again if this load fails."
+                yield Static(Content(plan), classes="dialog-muted", id="plan")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
                 yield Button("As code", id="as-code", compact=True)

@@ -139,7 +139,7 @@ class MainScreen(EngineScreen):
         if action == "unload":
             return status is ModelStatus.LOADED
         if action == "error":
-            return status is ModelStatus.FAILED
+            return self.services.manager.failure is not None
         if action == "cancel":
             return self.services.manager.load_running or self.reply_runs or self.downloads.running
         if action == "back":

@@ -20,9 +20,12 @@ from modeldeck.backend.errors import (
     RemoteCodeRefused,
     UnsupportedModel,
 )
+from modeldeck.backend.manager_state import Failure
+from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
 from modeldeck.backend.models import FinishReason, LoadStage, ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
+from modeldeck.backend.unloading import Freed
 from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
 from tests.fakes.driving import HELLO, a_request, children, kill, load, managing, record, reply, status_of
 from tests.fakes.scripted_engine import scripted_starter
@@ -72,6 +75,90 @@ async def test_a_load_unloads_the_model_before_and_says_so() -> None:
         assert manager.loaded.model_id == "b"
         assert not set(first) & set(manager.engine_pids)
         assert len(children()) == 1
+
+
+class TestBringingBack:
+    """A load that fails leaves the model that had to make room for it where it was: loaded."""
+
+    async def test_a_model_comes_back_when_the_one_that_took_its_place_fails(self) -> None:
+        async with managing(scripted_starter("serve", "fail-load memory no room\nserve", "serve")) as manager:
+            await load(manager, "a")
+            seen = record(manager)
+            with pytest.raises(NotEnoughMemory) as raised:
+                await load(manager, "b")
+            assert seen == [S.LOADED, S.UNLOADING, S.NOT_LOADED, S.LOADING, S.FAILED, S.LOADING, S.LOADED]
+            assert manager.loaded is not None
+            assert manager.loaded.model_id == "a"
+            assert (manager.request, manager.error) == (a_request("a"), None)
+            assert manager.failure == Failure(a_request("b"), raised.value)
+            assert len(children()) == 1
+            assert (await reply(manager))[0]
+            await load(manager, "c")
+            assert manager.failure is None
+
+    async def test_a_death_brings_it_back_too(self) -> None:
+        async with managing(scripted_starter("serve", "ready\nwait load\nsignal KILL", "serve")) as manager:
+            await load(manager, "a")
+            with pytest.raises(EngineDied):
+                await load(manager, "b")
+            assert manager.request == a_request("a")
+            assert status_of(manager) is S.LOADED
+
+    async def test_when_it_cannot_come_back_either_the_first_failure_is_told_with_the_second(self) -> None:
+        scripts = ("serve", "fail-load memory no room\nserve", "fail-load load it is gone\nserve")
+        async with managing(scripted_starter(*scripts)) as manager:
+            await load(manager, "a")
+            with pytest.raises(NotEnoughMemory) as raised:
+                await load(manager, "b")
+            assert status_of(manager) is S.FAILED
+            assert (manager.request, manager.error) == (a_request("b"), raised.value)
+            assert "could not be loaded again: it is gone" in raised.value.detail
+            assert children() == []
+
+    async def test_a_cancel_ends_that_load_too(self, tmp_path: Path) -> None:
+        gated = f"load-gate {tmp_path / 'never'}\nserve"
+        async with managing(scripted_starter("serve", "fail-load memory no room\nserve", gated)) as manager:
+            await load(manager, "a")
+            task = asyncio.create_task(load(manager, "b"))
+            await eventually(lambda: manager.failure is not None and manager.status is S.LOADING)
+            await manager.cancel_load()
+            with pytest.raises(LoadCancelled):
+                await task
+            assert (manager.status, manager.request) == (S.NOT_LOADED, None)
+            assert manager.failure is not None
+            await manager.unload()
+            assert manager.failure is None
+
+    async def test_a_cancelled_load_brings_nothing_back(self, tmp_path: Path) -> None:
+        async with managing(scripted_starter("serve", f"load-gate {tmp_path / 'never'}\nserve")) as manager:
+            await load(manager, "a")
+            task = asyncio.create_task(load(manager, "b"))
+            await until(manager, S.LOADING)
+            await manager.cancel_load()
+            with pytest.raises(LoadCancelled):
+                await task
+            assert (manager.status, manager.failure) == (S.NOT_LOADED, None)
+
+
+async def test_an_unload_tells_what_came_back_and_a_close_does_not_wait_for_it() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    async def read() -> MemoryReading:
+        asked.append(manager.model_pids)
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=1)
+        return MemoryReading(devices=(), ram=ram, engine_bytes=700 if manager.model_pids else 0)
+
+    async with managing(scripted_starter()) as manager:
+        manager.read_memory = read
+        await load(manager)
+        pids = manager.model_pids
+        await manager.unload()
+        assert manager.freed == (Freed(device="ram", held_bytes=700, freed_bytes=700),)
+        assert asked == [pids, ()]
+        await load(manager)
+        assert not list(manager.freed)
+        await manager.close()
+        assert len(asked) == 2
 
 
 async def test_unload_gives_everything_back_and_is_no_error_without_a_model() -> None:

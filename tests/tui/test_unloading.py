@@ -1,0 +1,93 @@
+"""Stories of a model that goes: what came back is said, and a load that fails leaves the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from modeldeck.backend.memory import DeviceMemory, DeviceProcess, MemoryReading
+from modeldeck.backend.models import ModelStatus
+from modeldeck.tui.screens.error_dialog import ErrorDialog
+from modeldeck.tui.screens.load_dialog import LoadDialog
+from tests.helpers import screen_text, wait_until
+from tests.tui.deck import MODELS, NARROW, WIDE, deck, opened, until_status
+
+GB = 10**9
+BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+
+
+class HeldGpu:
+    """A GPU of which an engine takes 14.2 GB; ``stays`` of them are still used when it is gone."""
+
+    def __init__(self, stays: int = 0) -> None:
+        self.stays = stays
+        self.seen = 0
+
+    def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+        self.seen = pids[0] if pids else self.seen
+        used = 14_200_000_000 if pids else self.stays if self.seen else 0
+        process = DeviceProcess(pid=self.seen or 1, user="root", name="python", used_bytes=used, ours=bool(pids))
+        gpu = DeviceMemory(
+            name="cuda:0",
+            label="GPU",
+            used_bytes=used,
+            total_bytes=80 * GB,
+            processes=(process,) if used else (),
+        )
+        return MemoryReading(
+            devices=(gpu,), ram=DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=GB * 99)
+        )
+
+
+@BOTH_SIZES
+async def test_an_unload_says_what_came_back(size: tuple[int, int]) -> None:
+    app = deck(monitor=HeldGpu())
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("u")
+        await wait_until(pilot, lambda: "NOT LOADED · freed 14.2 GB of cuda:0" in screen_text(app))
+        assert any("Unloaded: freed 14.2 GB of cuda:0." in line for line in app.services.log.lines)
+
+
+async def test_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modeldeck.backend.unloading.Unloading.finish.__defaults__", (0.0,))
+    app = deck(monitor=HeldGpu(stays=12 * GB))
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("u")
+        await wait_until(pilot, lambda: "freed 2.2 of 14.2 GB of cuda:0" in screen_text(app))
+        told = "Only 2.2 of 14.2 GB of cuda:0 came back. It is held by python (pid "
+        assert any(told in line for line in app.services.log.lines)
+
+
+async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> None:
+    app = deck("serve", "fail-load memory It needs 152.3 GB.\nserve", "serve")
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("tab", *"draft")
+        await pilot.press("escape", "j", "l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        await wait_until(pilot, lambda: "Unloads Qwen3-8B first, and loads it again if" in screen_text(app))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: app.services.manager.failure is not None)
+        await until_status(pilot, ModelStatus.LOADED)
+        await wait_until(pilot, lambda: "Llama-3.3-70B failed, and Qwen3-8B is" in screen_text(app))
+        assert "● LOADED Qwen3-8B" in screen_text(app)
+        assert "draft" in screen_text(app)
+        await wait_until(pilot, lambda: "e Error" in screen_text(app))
+        await pilot.press("e")
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+        assert "Llama-3.3-70B failed" in screen_text(app)
+        assert "It needs 152.3 GB." in screen_text(app)
+        await pilot.press("enter")  # again: the fourth engine takes it
+        await wait_until(pilot, lambda: app.services.manager.failure is None)
+        await until_status(pilot, ModelStatus.LOADED)
+        assert app.services.manager.request is not None
+        assert app.services.manager.request.model_id == MODELS[1].id
