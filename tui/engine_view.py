@@ -31,8 +31,11 @@ class EngineView:
     """What the last unload gave back, while nothing is loaded."""
 
     @classmethod
-    def of(cls, manager: PipelineManager, name_of: Callable[[str], str]) -> EngineView:
-        """What the manager says now; ``name_of`` gives the name to a model's id."""
+    def of(cls, manager: PipelineManager, name_of: Callable[[str], str], advice: str = "") -> EngineView:
+        """What the manager says now; ``name_of`` gives the name to a model's id.
+
+        ``advice`` takes the place of the error's own sentence, where figures say more.
+        """
         request, loaded = manager.request, manager.loaded
         if manager.status is ModelStatus.NOT_LOADED or request is None:
             return cls(status=manager.status, freed=freed_words(manager.freed))
@@ -42,7 +45,7 @@ class EngineView:
             model_name=clean_name(name_of(request.model_id)),
             device=clean_name(loaded.device) if loaded else "",
             precision=_precision(loaded) if loaded else "",
-            error=clean_name(str(manager.error), 500) if manager.error else "",
+            error=clean_name(advice or str(manager.error), 500) if manager.error else "",
         )
 
 

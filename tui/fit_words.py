@@ -44,6 +44,30 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
     return lines
 
 
+def out_of_memory_words(fit: Fit, request: LoadRequest, instead: Estimate | None) -> str:
+    """Why a load ran out of memory, in figures, and what to press; ``instead`` is the estimate of what would fit."""
+    told, other = fit.estimate, fit.suggestion
+    short = [need for need in told.devices if need.left_bytes < 0]
+    figures = " and ".join(
+        f"needs about {gigabytes(need.needed_bytes)} GB, "
+        f"{gigabytes(need.free_bytes + need.credit_bytes)} GB free {_place(need.device)}"
+        for need in (short or _holders(told))
+    )
+    if not figures:
+        return ""
+    said = figures if short else f"ran out of memory, though by the estimate it {figures}"
+    if other.dtype is None or other.quantization is None:
+        return f"{said} · nothing that can be chosen would fit"
+    if not _differs(other, request) or instead is None:
+        return said
+    needed = gigabytes(sum(need.needed_bytes for need in _holders(instead)))
+    return f"{said} · l: load in {_way(other)} ({needed} GB)"
+
+
+def _way(other: Suggestion) -> str:
+    return str(other.dtype if other.quantization in {None, Quantization.NONE} else other.quantization)
+
+
 def _verdict_line(told: Estimate) -> Content:
     mark = fit_mark(told.verdict, ascii_only=False)
     short = [device for device in told.devices if device.left_bytes < 0]
@@ -133,8 +157,7 @@ def _would_fit(fit: Fit, request: LoadRequest) -> str:
     if other.longest_context is not None and other.longest_context < told.context_tokens:
         ways.append(f"{whole(other.longest_context)} tokens with these options")
     if other.dtype is not None and other.quantization is not None and _differs(other, request):
-        how = str(other.dtype) if other.quantization is Quantization.NONE else str(other.quantization)
-        ways.append(f"{how} for {whole(told.context_tokens)} tokens")
+        ways.append(f"{_way(other)} for {whole(told.context_tokens)} tokens")
     if not ways:
         return "" if told.verdict is Verdict.TIGHT else "Nothing that can be chosen here would fit."
     return f"Would fit: {'; '.join(ways)}"

@@ -13,10 +13,11 @@ from modeldeck.backend.errors import (
     BackendError,
     EngineBusy,
     LoadCancelled,
+    NotEnoughMemory,
     QuantizationUnavailable,
     RemoteCodeRefused,
 )
-from modeldeck.backend.estimate.figures import Verdict
+from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
+    from modeldeck.backend.manager_state import Failure
     from modeldeck.backend.unloading import Freed
     from modeldeck.tui.services import Services
 
@@ -68,6 +70,8 @@ class LoadFlow:
         """Of the models that were loaded: one whose folder is deleted meanwhile still runs."""
         self._worker: Worker[None] | None = None
         self._freed_told: tuple[Freed, ...] = ()
+        self._advice: tuple[Failure | None, str] = (None, "")
+        """What was said of the last failure."""
 
     def name_of(self, model_id: str) -> str:
         """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
@@ -161,7 +165,30 @@ class LoadFlow:
                 self.options(model, request)
 
         title = f"{self.name_of(request.model_id)} failed"
-        self._screen.app.push_screen(ErrorDialog(title, str(error), error.detail, again=model is not None), answered)
+        sentence = "\n".join(filter(None, (str(error), self.advice())))
+        self._screen.app.push_screen(ErrorDialog(title, sentence, error.detail, again=model is not None), answered)
+
+    def advice(self) -> str:
+        """What is known beside the error about the last failure: the figures, and what to press; worked out once."""
+        failure = self._manager.failure
+        if failure is not self._advice[0]:
+            self._advice = (failure, self._advise(failure) if failure is not None else "")
+        return self._advice[1]
+
+    def _advise(self, failure: Failure) -> str:
+        model = self._find(failure.request.model_id)
+        if model is None or not isinstance(failure.error, NotEnoughMemory):
+            return ""
+        from modeldeck.tui.fit_words import out_of_memory_words  # nothing fails before the first frame
+
+        fit = self.fitting.fit(model, failure.request, DEFAULT_CONTEXT)
+        if fit is None:
+            return ""
+        other, instead = fit.suggestion, None
+        if other.dtype is not None and other.quantization is not None:
+            chosen = structs.replace(failure.request, dtype=other.dtype, quantization=other.quantization)
+            instead = self.fitting.estimate(model, chosen)
+        return out_of_memory_words(fit, failure.request, instead)
 
     def _show_problems(self, model: ModelInfo) -> None:
         """Why a broken model cannot be loaded; no load is tried for that."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from modeldeck.backend.memory import DeviceMemory, DeviceProcess, MemoryReading
-from modeldeck.backend.models import ModelStatus
+from modeldeck.backend.models import LoadRequest, ModelStatus
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
 from tests.helpers import screen_text, wait_until
@@ -91,3 +91,28 @@ async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> N
         await until_status(pilot, ModelStatus.LOADED)
         assert app.services.manager.request is not None
         assert app.services.manager.request.model_id == MODELS[1].id
+
+
+class SmallGpu:
+    """12 GB free, where Qwen3-8B in bfloat16 needs 16.4 and more."""
+
+    def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+        gpu = DeviceMemory(name="cuda:0", label="GPU", used_bytes=12 * GB, total_bytes=24 * GB)
+        return MemoryReading(
+            devices=(gpu,), ram=DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=64 * GB)
+        )
+
+
+async def test_a_load_without_room_says_the_figures_and_what_to_press() -> None:
+    app = deck("fail-load memory There is not enough memory.\nserve", "serve", monitor=SmallGpu())
+    async with app.run_test(size=(150, 30)) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: app.main_screen.fitting.estimate(MODELS[0]) is not None)
+        app.main_screen.loads.start(MODELS[0], LoadRequest(model_id=MODELS[0].id, path=MODELS[0].path, device="cuda:0"))
+        await until_status(pilot, ModelStatus.FAILED)
+        line = "✗ FAILED Qwen3-8B · needs about 19.6 GB, 12.0 GB free on cuda:0 · l: load in "
+        await wait_until(pilot, lambda: line in screen_text(app))
+        await pilot.press("e")
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+        assert "There is not enough memory." in screen_text(app)
+        assert "12.0 GB free on cuda:0" in screen_text(app)

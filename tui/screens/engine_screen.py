@@ -74,7 +74,7 @@ class EngineScreen(PanesScreen):
             for note in manager.loaded.notes:
                 self.services.log.append(note)
         self.loaded = manager.loaded
-        self.engine = EngineView.of(manager, self.loads.name_of)
+        self.engine = EngineView.of(manager, self.loads.name_of, self.loads.advice())
         self.model_name = self.engine.model_name
         self.browser.active_id = self.engine.model_id
         self.browser.active_status = self.engine.status
