@@ -45,17 +45,19 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
 
 
 def out_of_memory_words(fit: Fit, request: LoadRequest, instead: Estimate | None) -> str:
-    """Why a load ran out of memory, in figures, and what to press; ``instead`` is the estimate of what would fit."""
+    """Why a load ran out of memory, in figures, and what to press; ``instead`` is the estimate of what would fit.
+
+    Empty where the estimate did not see it coming: the engine's own words are then worth more.
+    """
     told, other = fit.estimate, fit.suggestion
-    short = [need for need in told.devices if need.left_bytes < 0]
-    figures = " and ".join(
+    said = " and ".join(
         f"needs about {gigabytes(need.needed_bytes)} GB, "
         f"{gigabytes(need.free_bytes + need.credit_bytes)} GB free {_place(need.device)}"
-        for need in (short or _holders(told))
+        for need in told.devices
+        if need.left_bytes < 0
     )
-    if not figures:
+    if not said:
         return ""
-    said = figures if short else f"ran out of memory, though by the estimate it {figures}"
     if other.dtype is None or other.quantization is None:
         return f"{said} · nothing that can be chosen would fit"
     if not _differs(other, request) or instead is None:
