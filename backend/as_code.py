@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
+from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
 
 _TO_BITS = {Quantization.INT8: "8", Quantization.NF4: "4"}
 
@@ -24,6 +24,7 @@ def python_code(model: ModelInfo, request: LoadRequest, dtype: str) -> str:
         *named,
         f"dtype={request.dtype!r}",
         *_device_map(request, quantized),
+        *([] if request.attention is Attention.AUTO else [f'attn_implementation="{request.attention}"']),
         *(_quantization(request, dtype) if quantized else []),
         *(["trust_remote_code=True"] if request.trust_remote_code else []),
     ]
@@ -42,6 +43,8 @@ def python_code(model: ModelInfo, request: LoadRequest, dtype: str) -> str:
 def transformers_command(model: ModelInfo, request: LoadRequest) -> str:
     """``transformers serve``; a file in a folder is named ``folder:file.gguf``, a commit ``org/name@commit``."""
     words = ["transformers", "serve", _served(model), "--device", request.device, "--dtype", request.dtype]
+    if request.attention is not Attention.AUTO:
+        words += ["--attn-implementation", str(request.attention)]
     if request.quantization is not Quantization.NONE:
         words += ["--quantization", f"bnb-{_TO_BITS[request.quantization]}bit"]
     words += ["--trust-remote-code"] if request.trust_remote_code else []

@@ -34,12 +34,15 @@ class MeasuredLoad(Struct, frozen=True):
     """``cuda``, ``mps`` or ``cpu``."""
     size_bytes: int | None = None
     """Of the weights' files: a path may hold another model by now."""
+    attention: str = "auto"
 
     @classmethod
     def of(cls, request: LoadRequest, device: str) -> MeasuredLoad:
         """The load that a request asks for on a device (``cuda:0``, ``cuda:0+cuda:1``, ``cpu``, ``ram``)."""
         kind = "cpu" if device == "ram" else device.partition(":")[0].partition("+")[0]
-        return cls(request.model_id, request.dtype, str(request.quantization), kind, request.size_bytes)
+        return cls(
+            request.model_id, request.dtype, str(request.quantization), kind, request.size_bytes, str(request.attention)
+        )
 
 
 class Measurement(Struct, frozen=True, kw_only=True):

@@ -36,6 +36,18 @@ class Quantization(StrEnum):
     """nf4 with double quantization; the compute dtype is the model's."""
 
 
+class Attention(StrEnum):
+    """How attention is computed, in transformers' words; kernels from the hub are not offered."""
+
+    AUTO = "auto"
+    """What transformers takes: sdpa where the model's class has it, else eager."""
+    SDPA = "sdpa"
+    EAGER = "eager"
+    """Plain matrices of tokens by tokens."""
+    FLASH_2 = "flash_attention_2"
+    """Of the package flash-attn, on GPUs, in 16 bits."""
+
+
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """A model on disk, as its own files describe it; nothing here needs torch."""
 
@@ -128,6 +140,7 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     dtype: str = "auto"
     """``auto`` (as stored), ``float32``, ``float16`` or ``bfloat16``."""
     quantization: Quantization = Quantization.NONE
+    attention: Attention = Attention.AUTO
     trust_remote_code: bool = False
     prepared_copy_limit_bytes: int = 0
     """How much disk all prepared GGUF copies together may take; 0 keeps none."""
@@ -162,6 +175,8 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     parameters: int
     has_chat_template: bool
     seconds: float
+    attention: str = ""
+    """As transformers calls it: ``sdpa``, ``eager`` ...; empty where the model has none or does not say."""
     peaks: dict[str, int] = {}
     """The most bytes that the engine has held so far on each device (``ram``, ``cuda:0``); empty where unknown."""
     notes: tuple[str, ...] = ()

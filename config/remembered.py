@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from modeldeck.config.atomic import write_atomically
-from modeldeck.config.settings import Device, DtypeName, QuantizationName
+from modeldeck.config.settings import AttentionName, Device, DtypeName, QuantizationName
 from modeldeck.config.shared_file import locked
 
 MOST = 300
@@ -23,6 +23,7 @@ class LoadOptions(Struct, frozen=True, forbid_unknown_fields=True):
     device: Device
     dtype: DtypeName
     quantization: QuantizationName
+    attention: AttentionName = "auto"
 
 
 class RememberedLoads:

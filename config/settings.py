@@ -17,6 +17,7 @@ Device = Annotated[
 Folder = Annotated[str, Meta(min_length=1)]
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 QuantizationName = Literal["none", "8bit", "4bit"]
+AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

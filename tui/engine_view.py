@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldeck.backend.models import LoadedModel, ModelStatus
+from modeldeck.backend.models import Attention, LoadedModel, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.freed_words import freed_words
 from modeldeck.tui.marks import short_dtype
@@ -24,7 +24,7 @@ class EngineView:
     model_name: str = ""
     device: str = ""
     precision: str = ""
-    """``bf16``, or ``bf16 4bit``."""
+    """``bf16``, ``bf16 4bit``; with the attention where that was not left to the library: ``bf16 eager``."""
     error: str = ""
     """Why the state is FAILED, as a sentence."""
     freed: str = ""
@@ -44,11 +44,13 @@ class EngineView:
             model_id=request.model_id,
             model_name=clean_name(name_of(request.model_id)),
             device=clean_name(loaded.device) if loaded else "",
-            precision=_precision(loaded) if loaded else "",
+            precision=_precision(loaded, request.attention) if loaded else "",
             error=clean_name(advice or str(manager.error), 500) if manager.error else "",
         )
 
 
-def _precision(loaded: LoadedModel) -> str:
-    dtype = short_dtype(loaded.dtype)
-    return clean_name(dtype if loaded.quantization == "none" else f"{dtype} {loaded.quantization}")
+def _precision(loaded: LoadedModel, asked: Attention) -> str:
+    words = [short_dtype(loaded.dtype)]
+    words += [loaded.quantization] if loaded.quantization != "none" else []
+    words += [loaded.attention] if asked is not Attention.AUTO else []
+    return clean_name(" ".join(filter(None, words)))

@@ -19,7 +19,7 @@ from modeldeck.backend.errors import (
 )
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
 from modeldeck.backend.load_defaults import default_request
-from modeldeck.backend.models import LoadRequest, ModelInfo, ModelStatus, Quantization
+from modeldeck.backend.models import Attention, LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.config.remembered import LoadOptions
 from modeldeck.tui.fitting import Fitting
@@ -86,8 +86,13 @@ class LoadFlow:
         last = self._remembered.get(model.id)
         if last is None:
             return request
-        quantization = Quantization(last.quantization)
-        return structs.replace(request, device=last.device, dtype=last.dtype, quantization=quantization)
+        return structs.replace(
+            request,
+            device=last.device,
+            dtype=last.dtype,
+            quantization=Quantization(last.quantization),
+            attention=Attention(last.attention),
+        )
 
     def choose(self, model: ModelInfo) -> None:
         """Enter on a row: load it, or show what is there already."""
@@ -273,7 +278,7 @@ class LoadFlow:
         model = self._find(request.model_id)
         if model is None:
             return
-        chosen = LoadOptions(request.device, request.dtype, request.quantization.value)  # type: ignore[arg-type]  # the dialog offers no others
+        chosen = LoadOptions(request.device, request.dtype, request.quantization.value, request.attention.value)  # type: ignore[arg-type]  # the dialog offers no others
         plain = structs.replace(request, trust_remote_code=False) == default_request(self._settings, model)
         try:
             await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)

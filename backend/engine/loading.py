@@ -30,7 +30,7 @@ from modeldeck.backend.errors import (
     UnsupportedModel,
 )
 from modeldeck.backend.gguf_copies import GgufCopies
-from modeldeck.backend.models import LoadedModel, LoadRequest, LoadStage, Quantization
+from modeldeck.backend.models import Attention, LoadedModel, LoadRequest, LoadStage, Quantization
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -84,6 +84,7 @@ class Loaded:
             parameters=int(self.model.num_parameters()),
             has_chat_template=self.replier.prompts.has_template,
             seconds=seconds,
+            attention=str(getattr(self.model.config, "_attn_implementation", None) or ""),
             peaks=peak_bytes(self.model),
             notes=tuple(self.notes),
         )
@@ -201,6 +202,8 @@ def _read_weights(
     quantization = quantization_config(request, config)
     stage = LoadStage.READING_WEIGHTS if quantization is None else LoadStage.QUANTIZING
     options: dict[str, Any] = {}
+    if request.attention is not Attention.AUTO:
+        options["attn_implementation"] = request.attention.value
     if quantization is not None:
         options["quantization_config"] = quantization
         device_map = device_map or {"": "cpu"}

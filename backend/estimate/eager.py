@@ -1,13 +1,14 @@
 """Attention that keeps matrices of tokens by tokens: where the library has no fused one, and the masks of windows.
 
-The engine names no ``attn_implementation``, so that transformers 5.23 takes PyTorch's fused attention (sdpa) wherever
-the model's class says ``_supports_sdpa``, and the plain one (eager) elsewhere.
+Where nothing else is asked for, the engine names no ``attn_implementation``, so that transformers 5.23 takes PyTorch's
+fused attention (sdpa) wherever the model's class says ``_supports_sdpa``, and the plain one (eager) elsewhere.
 """
 
 from __future__ import annotations
 
 from modeldeck.backend.estimate.cache import WINDOWED, layer_kinds
 from modeldeck.backend.model_shape import ModelShape
+from modeldeck.backend.models import Attention
 
 WITH_SINKS = frozenset({
     "deepseek_v4", "flint", "gpt_oss", "granite_swa", "granitemoe_swa", "hy_v4", "inkling2", "inkling2_text",
@@ -23,19 +24,27 @@ EAGER = WITH_SINKS | {
 _FLOAT32 = 4
 
 
-def matrix_bytes(shape: ModelShape, architecture: str | None, tokens: int, element_bytes: int, *, on_cpu: bool) -> int:
+def matrix_bytes(
+    shape: ModelShape,
+    architecture: str | None,
+    tokens: int,
+    element_bytes: int,
+    *,
+    on_cpu: bool,
+    attention: Attention = Attention.AUTO,
+) -> int:
     """What one layer's matrices of tokens by tokens take at their worst moment, for a prompt of ``tokens``."""
     kind = _known_as(architecture)
-    if kind in EAGER:
+    if is_eager(architecture, attention):
         return tokens * tokens * (shape.attention_heads or 0) * _score_bytes(kind, element_bytes, on_cpu)
     # sdpa gets no mask (``_ignore_causal_mask_sdpa``) but for layers whose window is full: truth values, which become
     # numbers for the length of one call.
     return tokens * tokens * (1 + element_bytes) if _fills_a_window(shape, tokens) else 0
 
 
-def is_eager(architecture: str | None) -> bool:
-    """Whether the library has no fused attention for this type."""
-    return _known_as(architecture) in EAGER
+def is_eager(architecture: str | None, attention: Attention = Attention.AUTO) -> bool:
+    """Whether attention is not fused: the library has none that is for this type, or it was asked for."""
+    return attention is Attention.EAGER or _known_as(architecture) in EAGER
 
 
 def _score_bytes(kind: str, element_bytes: int, on_cpu: bool) -> int:

@@ -127,7 +127,12 @@ def count_parts(
         weight_total=sum(run.count * run.module_bytes for run in runs),
         cache_total=cache_bytes(shape, context_tokens, size),
         working=working_bytes(
-            shape, min(prompt_tokens or context_tokens, context_tokens), size, model.architecture, on_cpu=on_cpu
+            shape,
+            min(prompt_tokens or context_tokens, context_tokens),
+            size,
+            model.architecture,
+            on_cpu=on_cpu,
+            attention=request.attention,
         ),
         extra=extra,
         gpu_passing=gpu_extra(blocks, dtype, quantization).passing,
@@ -211,7 +216,7 @@ def _grounds(
         wording.fp8_ground(model, parts.dtype, known=parts.unpacked or keeps_fp8(targets) is not None),
         wording.experts_ground(model, parts.dtype, quantization),
         wording.cache_ground(parts.cache_total, parts.context_tokens),
-        wording.eager_ground(model.architecture),
+        wording.eager_ground(model.architecture, parts.request.attention),
     ]
     if needs and needs[0].device == "ram":
         said.append(wording.passing_ground(parts.extra.passing - parts.extra.staying))

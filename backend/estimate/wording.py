@@ -7,7 +7,7 @@ from modeldeck.backend.estimate.figures import DeviceNeed
 from modeldeck.backend.estimate.weights import DTYPE_BYTES
 from modeldeck.backend.measurements import Measurement
 from modeldeck.backend.memory_reading import DeviceMemory
-from modeldeck.backend.models import ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.models import Attention, ModelFormat, ModelInfo, Quantization
 
 _QUANTIZED = {Quantization.INT8: "8-bit (LLM.int8)", Quantization.NF4: "4-bit (nf4, double quantization)"}
 _NAMED_PROCESSES = 3
@@ -65,11 +65,12 @@ def cache_ground(total: int | None, tokens: int) -> str:
     return f"Cache: {size(total)} for one conversation of {tokens:,} tokens."
 
 
-def eager_ground(architecture: str | None) -> str:
+def eager_ground(architecture: str | None, attention: Attention) -> str:
     """Why a long prompt takes so much; empty where attention is fused."""
-    if not is_eager(architecture):
+    if not is_eager(architecture, attention):
         return ""
-    return "There is no fused attention for this type of model: the working memory grows with the prompt squared."
+    why = "There is no fused attention for this type of model" if is_eager(architecture) else "Attention is not fused"
+    return f"{why}: the working memory grows with the prompt squared."
 
 
 def passing_ground(passing: int) -> str:

@@ -10,16 +10,23 @@ from __future__ import annotations
 from modeldeck.backend.estimate.cache import kept_tokens, key_value_elements, layer_kinds
 from modeldeck.backend.estimate.eager import matrix_bytes
 from modeldeck.backend.model_shape import ModelShape
+from modeldeck.backend.models import Attention
 
 _SAMPLING_BYTES = 28
 """For each token of the vocabulary: logits as they come, in float32, sorted, their indices (8), softmax, cumulated."""
 
 
 def working_bytes(
-    shape: ModelShape, tokens: int, element_bytes: int, architecture: str | None = None, *, on_cpu: bool = True
+    shape: ModelShape,
+    tokens: int,
+    element_bytes: int,
+    architecture: str | None = None,
+    *,
+    on_cpu: bool = True,
+    attention: Attention = Attention.AUTO,
 ) -> int:
     """The worst moment of a reply whose prompt has ``tokens`` tokens."""
-    matrices = matrix_bytes(shape, architecture, tokens, element_bytes, on_cpu=on_cpu)
+    matrices = matrix_bytes(shape, architecture, tokens, element_bytes, on_cpu=on_cpu, attention=attention)
     prefill = _prefill_bytes(shape, tokens, element_bytes) + matrices
     return max(prefill, _SAMPLING_BYTES * (shape.vocabulary or 0))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modeldeck.backend.models import FinishReason, LoadRequest
+from modeldeck.backend.models import Attention, FinishReason, LoadRequest
 from modeldeck.backend.protocol import GenerationFailed, Load, LoadFailed, LoadFinished, Stop, TokensGenerated
 from tests.real.engine import Engine
 
@@ -28,6 +28,28 @@ def engine(llama: Path, start_engine: Callable[..., Engine]) -> Engine:
 def test_the_load_goes_through_its_stages_in_order(engine: Engine) -> None:
     stages = list(dict.fromkeys(engine.stages))
     assert stages == ["READING_CONFIG", "READING_TOKENIZER", "READING_WEIGHTS", "WARMING_UP"]
+
+
+@pytest.mark.parametrize("attention", [Attention.SDPA, Attention.EAGER])
+def test_the_attention_that_was_asked_for_computes_the_same_reply(
+    engine: Engine, llama: Path, start_engine: Callable[..., Engine], attention: Attention
+) -> None:
+    other = start_engine()
+    loaded = other.load(llama, attention=attention)
+    assert isinstance(loaded, LoadFinished), loaded
+    assert loaded.model.attention == attention.value
+    said = other.reply("Hello", max_new_tokens=12, do_sample=False).text
+    other.hang_up()
+    assert said == engine.reply("Hello", max_new_tokens=12, do_sample=False).text
+
+
+def test_an_attention_that_is_not_installed_is_one_sentence(llama: Path, start_engine: Callable[..., Engine]) -> None:
+    other = start_engine()
+    loaded = other.load(llama, attention=Attention.FLASH_2)
+    other.hang_up()
+    assert isinstance(loaded, LoadFailed), loaded
+    assert "flash" in loaded.message.lower()
+    assert "\n" not in loaded.message
 
 
 def test_a_reply_streams_and_ends_at_its_limit(engine: Engine) -> None:

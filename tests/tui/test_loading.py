@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input, Select, TextArea
 
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
-from modeldeck.backend.models import ModelFormat, ModelStatus, Quantization
+from modeldeck.backend.models import Attention, ModelFormat, ModelStatus, Quantization
 from modeldeck.tui.messages import EngineChanged
 from modeldeck.tui.screens.code_dialog import CodeDialog
 from modeldeck.tui.screens.confirm import Confirm
@@ -208,6 +208,8 @@ async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
         await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and app.focused is not None)
         await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "context")
+        await pilot.press("up")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "attention")
         await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "quantization")
         await pilot.press("up")
@@ -494,3 +496,29 @@ async def test_the_dialogs_load_can_be_copied_as_code(size: tuple[int, int]) -> 
         await pilot.press("escape")
         await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))  # with what was chosen
         assert app.screen.query_one("#quantization", Select).value is Quantization.NF4
+
+
+async def test_the_attention_is_chosen_shown_and_remembered() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        app.screen.query_one("#attention", Select).value = Attention.EAGER
+        await wait_until(pilot, lambda: "eager (not fused)" in screen_text(pilot.app))
+        app.screen.query_one("#load", Button).press()
+        await until_status(pilot, ModelStatus.LOADED)
+        request = app.services.manager.request
+        assert request is not None
+        assert request.attention is Attention.EAGER
+        await wait_until(pilot, lambda: app.services.remembered.get(MODELS[0].id) is not None)
+        assert app.main_screen.loads.request_for(MODELS[0]).attention is Attention.EAGER
+
+
+async def test_a_model_without_fused_attention_has_no_choice_of_it() -> None:
+    app = deck(catalog=FakeCatalog([model("gemma", architecture="gemma2")]))
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=1)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        assert not app.screen.query("#attention")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import ClassVar, TypeVar
 
 from textual import on, work
@@ -16,9 +17,10 @@ from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
+from modeldeck.backend.estimate.eager import is_eager
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
 from modeldeck.backend.estimate.weights import load_dtype
-from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.format import parameters, size
@@ -32,6 +34,7 @@ _QUANTIZATIONS = (
     ("8bit (bitsandbytes)", Quantization.INT8),
     ("4bit (bitsandbytes nf4)", Quantization.NF4),
 )
+_ATTENTIONS = {Attention.AUTO: "auto (sdpa)", Attention.EAGER: "eager (not fused)"}
 
 
 Value = TypeVar("Value")
@@ -93,6 +96,9 @@ class LoadDialog(Dialog[LoadRequest]):
             yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
             yield from _field("Quantization", *self._quantization())
             yield Static(markup=False, classes="dialog-muted", id="stored-note")
+            if not is_eager(model.architecture):  # those have no other
+                attentions = [(_ATTENTIONS.get(kind, kind.value), kind) for kind in _attentions(request.attention)]
+                yield from _field("Attention", _select("attention", attentions, request.attention))
             unit = Static("tokens, for the estimate", classes="field-unit")
             yield from _field("Context", self._context_field(), unit)
             if self._own_code:
@@ -209,6 +215,7 @@ class LoadDialog(Dialog[LoadRequest]):
     def _asked(self) -> LoadRequest:
         """The load that the fields describe."""
         quantization = [str(field.value) for field in self.query("#quantization").results(Select)]
+        attention = [str(field.value) for field in self.query("#attention").results(Select)]
         remote_code = self.query("#remote-code").results(Checkbox)
         return LoadRequest(
             model_id=self._model.id,
@@ -216,6 +223,7 @@ class LoadDialog(Dialog[LoadRequest]):
             device=str(self.query_one("#device", Select).value),
             dtype=str(self.query_one("#dtype", Select).value),
             quantization=Quantization(quantization[0]) if quantization else Quantization.NONE,
+            attention=Attention(attention[0]) if attention else Attention.AUTO,
             trust_remote_code=any(field.value for field in remote_code),
             prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
             size_bytes=self._request.size_bytes,
@@ -230,6 +238,12 @@ def _field(label: str, *values: Widget) -> ComposeResult:
 
 def _select(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Choice[Value]:
     return Choice(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
+
+
+def _attentions(chosen: Attention) -> tuple[Attention, ...]:
+    """What can be chosen; flash-attn only where its package is."""
+    flash = chosen is Attention.FLASH_2 or find_spec("flash_attn") is not None
+    return tuple(kind for kind in Attention if flash or kind is not Attention.FLASH_2)
 
 
 def _devices() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from modeldeck.backend.as_code import python_code, transformers_command, vllm_command
-from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
+from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
 
 FOLDER = ModelInfo(
     id="/models/it's a llama",
@@ -83,6 +83,12 @@ class Calls:
         ),
         (
             FOLDER,
+            asked(attention=Attention.EAGER),
+            FOLDER.path,
+            {"dtype": "auto", "device_map": "auto", "attn_implementation": "eager"},
+        ),
+        (
+            FOLDER,
             asked(quantization=Quantization.NF4),
             FOLDER.path,
             {
@@ -121,4 +127,5 @@ def test_the_commands_survive_a_shell() -> None:
     ]  # fmt: skip
     assert shlex.split(transformers_command(CACHED, asked()))[2] == f"org/llama@{COMMIT}"
     assert shlex.split(transformers_command(GGUF, asked()))[2] == "/models:a b.gguf"
+    assert transformers_command(FOLDER, asked(attention=Attention.SDPA)).endswith("--attn-implementation sdpa")
     assert "CUDA_VISIBLE_DEVICES" not in vllm_command(FOLDER, asked(), 1)

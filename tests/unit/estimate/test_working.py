@@ -9,7 +9,7 @@ from modeldeck.backend.estimate.eager import matrix_bytes
 from modeldeck.backend.estimate.loading_peak import Extra, cpu_extra, gguf_extra, gpu_extra
 from modeldeck.backend.estimate.working import working_bytes
 from modeldeck.backend.model_shape import ModelShape, WeightBlock
-from modeldeck.backend.models import ModelFormat, Quantization
+from modeldeck.backend.models import Attention, ModelFormat, Quantization
 from tests.unit.estimate.samples import LLAMA_8B, LLAMA_8B_SHAPE
 
 NONE, INT8 = Quantization.NONE, Quantization.INT8
@@ -72,6 +72,14 @@ def test_a_window_that_is_full_needs_a_mask_of_tokens_by_tokens() -> None:
     assert matrix_bytes(shape, "gemma3_text", 4095, 2, on_cpu=False) == 0
     assert matrix_bytes(shape, "gemma3_text", 8192, 2, on_cpu=False) == 8192 * 8192 * 3
     assert matrix_bytes(GEMMA_2, "llama", 8192, 2, on_cpu=False) == 0
+
+
+def test_attention_that_is_asked_for_unfused_keeps_its_scores() -> None:
+    """Eight heads in bfloat16: the scores and their softmax in float32, which a GPU makes of them at once."""
+    heads = GEMMA_2.attention_heads or 0
+    eager = matrix_bytes(GEMMA_2, "llama", 8192, 2, on_cpu=False, attention=Attention.EAGER)
+    assert eager == 8192 * 8192 * heads * 6
+    assert eager == matrix_bytes(GEMMA_2, "gemma2", 8192, 2, on_cpu=False)
 
 
 def test_weights_that_stay_as_they_are_stay_mapped_and_unread_rows_are_not_there() -> None:
