@@ -14,8 +14,17 @@ from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelI
 _TO_BITS = {Quantization.INT8: "8", Quantization.NF4: "4"}
 
 
+class NotExpressible(Exception):
+    """This cannot say what was asked for; the text is why, a sentence."""
+
+
 def python_code(model: ModelInfo, request: LoadRequest, dtype: str) -> str:
-    """A script that loads the model as the engine would; ``dtype`` is what ``auto`` comes to (torch's word)."""
+    """A script that loads the model as the engine would; ``dtype`` is what ``auto`` comes to (torch's word).
+
+    Raises NotExpressible for a quantized GGUF, which the engine makes of its own copy of the file.
+    """
+    if model.format is ModelFormat.GGUF and request.quantization is not Quantization.NONE:
+        raise NotExpressible("A GGUF file itself cannot be quantized; modeldeck does that to its prepared copy.")
     quantized = request.quantization is not Quantization.NONE
     classes = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] if quantized else [])]
     named = _names(model)
@@ -41,7 +50,12 @@ def python_code(model: ModelInfo, request: LoadRequest, dtype: str) -> str:
 
 
 def transformers_command(model: ModelInfo, request: LoadRequest) -> str:
-    """``transformers serve``; a file in a folder is named ``folder:file.gguf``, a commit ``org/name@commit``."""
+    """``transformers serve``; a file in a folder is named ``folder:file.gguf``, a commit ``org/name@commit``.
+
+    Raises NotExpressible.
+    """
+    if model.format is ModelFormat.GGUF and request.quantization is not Quantization.NONE:
+        raise NotExpressible("transformers serve cannot quantize a GGUF file.")
     words = ["transformers", "serve", _served(model), "--device", request.device, "--dtype", request.dtype]
     if request.attention is not Attention.AUTO:
         words += ["--attn-implementation", str(request.attention)]
@@ -51,14 +65,22 @@ def transformers_command(model: ModelInfo, request: LoadRequest) -> str:
     return shlex.join(words)
 
 
-def vllm_command(model: ModelInfo, request: LoadRequest, context_tokens: int) -> str:
-    """``vllm serve``; it quantizes to 4 bits alone, and chooses its GPU by the environment."""
-    gpu = request.device.partition(":")[2]
+def vllm_command(model: ModelInfo, request: LoadRequest, context_tokens: int, gpu: str = "") -> str:
+    """``vllm serve``, which chooses its GPU by the environment: ``gpu`` is the UUID of the one that was asked for.
+
+    Raises NotExpressible.
+    """
+    if request.device in {"cpu", "mps"}:
+        raise NotExpressible("vLLM as it is installed by default computes on GPUs alone.")
+    if request.quantization is Quantization.INT8:
+        raise NotExpressible("vLLM has no 8-bit quantization while it loads.")
+    if ":" in request.device and not gpu:
+        raise NotExpressible(f"The driver does not tell which GPU {request.device} is, and vLLM takes no such name.")
     words = ["vllm", "serve", model.path, "--dtype", request.dtype, "--max-model-len", str(context_tokens)]
     words += ["--quantization", "bitsandbytes"] if request.quantization is Quantization.NF4 else []
     words += ["--trust-remote-code"] if request.trust_remote_code else []
     command = shlex.join(words)
-    return f"CUDA_VISIBLE_DEVICES={gpu} {command}" if gpu else command
+    return f"CUDA_VISIBLE_DEVICES={shlex.quote(gpu)} {command}" if gpu and ":" in request.device else command
 
 
 def _names(model: ModelInfo) -> list[str]:
@@ -76,8 +98,13 @@ def _hub_name(model: ModelInfo) -> str:
 
 
 def _served(model: ModelInfo) -> str:
+    at_home = model.source is ModelSource.HUB_CACHE and model.format is not ModelFormat.GGUF
+    if not at_home and set("@:") & set(model.path):
+        raise NotExpressible("transformers serve would take the @ or : in this path for something else.")
     if model.format is ModelFormat.GGUF:
         path = Path(model.path)
+        if path.suffix != ".gguf":
+            raise NotExpressible("transformers serve knows a GGUF file by its ending .gguf alone.")
         return f"{path.parent}:{path.name}"
     if model.source is ModelSource.HUB_CACHE and model.revision:
         return f"{_hub_name(model)}@{model.revision}"

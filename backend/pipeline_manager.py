@@ -118,7 +118,6 @@ class PipelineManager(ManagerState):
             self._refuse_while_busy(running)
         elif running is not None:
             running.abandon()  # and give the lock back once its engine is reaped
-        self._failure = None
         self._operation = operation = LoadOperation(request)
         operation.start(self._run_load)
         async with aclosing(operation.steps()) as steps:
@@ -188,7 +187,8 @@ class PipelineManager(ManagerState):
 
     def _refuse_while_loading(self, operation: LoadOperation | None) -> None:
         if operation is not None and operation.running:
-            raise EngineBusy(f"{clean_name(operation.request.model_id)} is being loaded; cancel that first.")
+            loading = self._request if self._loading_engine is not None and self._request else operation.request
+            raise EngineBusy(f"{clean_name(loading.model_id)} is being loaded; cancel that first.")
 
     def _refuse_while_busy(self, operation: LoadOperation | None) -> None:
         self._refuse_while_loading(operation)
@@ -199,6 +199,7 @@ class PipelineManager(ManagerState):
         """The task of one load, which ends with the model in ``_engine`` or with no engine at all."""
         try:
             async with self._lock:
+                self._failure = None
                 before = self._request if self._engine is not None else None
                 await self._release_engine()
                 try:
@@ -253,6 +254,7 @@ class PipelineManager(ManagerState):
         engine.gone.add_done_callback(lambda _: self._engine_gone(engine))
 
     def _load_ended_with(self, error: BaseException) -> None:
+        self._freed = ()  # which would look as if this load had held it
         if isinstance(error, asyncio.CancelledError):
             self._set_status(ModelStatus.NOT_LOADED)
             return
@@ -277,7 +279,7 @@ class PipelineManager(ManagerState):
                 await self.stop_reply()
             unloading = await Unloading.begin(read, loaded) if read is not None and loaded is not None else None
             await engine.stop(grace)
-            self._engine = None
+            self._engine = None  # or the readings of ``finish`` would still look at its process
             self._freed = await unloading.finish() if unloading is not None else ()
         except asyncio.CancelledError:
             await engine.kill()

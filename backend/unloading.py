@@ -44,11 +44,13 @@ class Unloading:
 
     def __init__(self, read: ReadMemory, before: MemoryReading, loaded: LoadedModel) -> None:
         self._read = read
-        self._before = {device.name: device for device in before.devices}
+        self._before = {device.name: device for device in before.devices if _is_told(device)}
         held = credit_of(before, loaded)
         gpus = {name: held_bytes for name, held_bytes in held.items() if name in self._before}
-        self._held = gpus or held
-        """By device; the RAM only of a model that is on no GPU."""
+        on_gpu = any(name != "ram" for name in held)
+        self._held = gpus if on_gpu else held
+        """By device; the RAM only of a model that is on no GPU. Empty where the driver names nobody: nothing is waited
+        for then, and nothing claimed."""
 
     @classmethod
     async def begin(cls, read: ReadMemory, loaded: LoadedModel) -> Unloading | None:
@@ -78,13 +80,18 @@ class Unloading:
 
 
 def _freed(before: DeviceMemory, after: DeviceMemory, held: int) -> Freed:
-    """What others took or gave back meanwhile is left out, as far as the driver names it."""
+    """What others took or gave back meanwhile is left out."""
     ours = {process.pid for process in before.processes if process.ours}  # also when they are gone from the engines
     expected = before.used_bytes - held + _of_others(after, ours) - _of_others(before, ours)
     missing = max(0, after.used_bytes - expected)
     freed = max(0, held - missing)
     holders = after.processes if freed < ENOUGH * held else ()
     return Freed(device=before.name, held_bytes=held, freed_bytes=freed, holders=holders)
+
+
+def _is_told(device: DeviceMemory) -> bool:
+    """Whether the driver says what the engine holds; in a container it may know processes by other numbers."""
+    return any(process.ours and process.used_bytes is not None for process in device.processes)
 
 
 def _of_others(device: DeviceMemory, ours: set[int]) -> int:

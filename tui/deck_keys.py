@@ -9,7 +9,13 @@ from __future__ import annotations
 from textual.binding import Binding, BindingType
 
 DECK_KEYS: tuple[BindingType, ...] = (
-    Binding("l", "screen.load_options", "Options", id="model.options", tooltip="Choose device, dtype, quantization, attention"),
+    Binding(
+        "l",
+        "screen.load_options",
+        "Options",
+        id="model.options",
+        tooltip="Choose device, dtype, quantization, attention",
+    ),
     Binding("u", "screen.unload", "Unload", id="model.unload", tooltip="Unload the model and free its memory"),
     Binding("c", "screen.configure", "Config", id="generation.edit", tooltip="Edit the generation settings"),
     Binding("a", "screen.add", "Add", show=False, id="model.add", tooltip="Add a model by its path or its Hub id"),

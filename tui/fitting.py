@@ -88,6 +88,7 @@ class Fitting:
     ) -> Estimate | None:
         """What a load needs, as enter would do it where no ``request`` is given; None while the memory is unknown."""
         from modeldeck.backend.estimate.estimating import estimate  # no first frame needs it
+        from modeldeck.backend.estimate.placement import first_device
 
         reading = self._reading
         if reading is None or not model.loadable:
@@ -99,7 +100,7 @@ class Fitting:
             reading,
             context_tokens=context_tokens,
             credit=credit_of(reading, self._loaded()),
-            measured=self._measured(wanted, _device_of(wanted, reading)),
+            measured=self._measured(wanted, first_device(wanted.device, reading)),
             prepared=self._prepared.get(model.id, False),
         )
 
@@ -115,6 +116,12 @@ class Fitting:
         other = suggest(model, request, reading, context_tokens=context_tokens, credit=credit, prepared=prepared)
         return Fit(found, other, reading)
 
+    def uuid_of(self, device: str) -> str:
+        """The UUID of a GPU that a load may name; empty where there is none, or nobody tells it."""
+        found = self._reading.devices if self._reading is not None else ()
+        name = "cuda:0" if device == "cuda" else device
+        return next((gpu.uuid for gpu in found if gpu.name == name), "")
+
     def verdict(self, model: ModelInfo, request: LoadRequest | None = None) -> Verdict:
         """Whether it fits."""
         found = self.estimate(model, request)
@@ -125,13 +132,6 @@ class Fitting:
         if reading is not self._reading and _differs(self._reading, reading, self._loaded()):
             self._reading = reading
             self.outdate()
-
-
-def _device_of(request: LoadRequest, reading: MemoryReading) -> str:
-    """Where a load would go, as measurements are kept."""
-    if request.device != "auto":
-        return "ram" if request.device == "cpu" else request.device
-    return reading.devices[0].name if reading.devices else "ram"
 
 
 def _differs(before: MemoryReading | None, after: MemoryReading | None, loaded: LoadedModel | None) -> bool:

@@ -33,5 +33,5 @@ def _missing(freed: Freed) -> str:
         + ("" if one.used_bytes is None else f" {size(one.used_bytes)}")
         for one in freed.holders[:_NAMED]
     ]
-    who = f" It is held by {', '.join(holders)}." if holders else " No process is named that holds it."
+    who = f" On it now: {', '.join(holders)}." if holders else " No process is named that holds it."
     return f"Only {size_of(freed.freed_bytes, freed.held_bytes)} of {clean_name(freed.device)} came back.{who}"

@@ -12,7 +12,8 @@ def spare_what_stays() -> None:
     """Never look again through what is there now: modules, panes, models.
 
     The collector takes 20 ms for the panes alone, and 30 more for 10,000 models. Call it when something large has come
-    to stay, and seldom: garbage of this moment stays too.
+    to stay, and when nobody waits: it looks through everything once more.
     """
+    gc.collect()  # what is garbage now would stay as well
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from modeldeck.backend.manager_state import Failure
     from modeldeck.backend.unloading import Freed
+    from modeldeck.tui.screens.confirm import Confirm
     from modeldeck.tui.services import Services
 
 
@@ -70,8 +71,11 @@ class LoadFlow:
         """Of the models that were loaded: one whose folder is deleted meanwhile still runs."""
         self._worker: Worker[None] | None = None
         self._freed_told: tuple[Freed, ...] = ()
-        self._advice: tuple[Failure | None, str] = (None, "")
-        """What was said of the last failure."""
+        self._failure_told: Failure | None = None
+        self._question: tuple[Confirm, ModelInfo] | None = None
+        self._advice = ""
+        """What is known beside the error about the last failure: the figures, and what to press."""
+        self._memory = services.memory
 
     def name_of(self, model_id: str) -> str:
         """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
@@ -102,7 +106,7 @@ class LoadFlow:
             self._show_chat()
         elif same and self._manager.status is ModelStatus.LOADING:
             self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
-        elif self._manager.failure is not None and self._manager.failure.request.model_id == model.id:
+        elif same and self._manager.status is ModelStatus.FAILED:
             self.show_error()
         elif not model.loadable:
             self._show_problems(model)
@@ -170,20 +174,44 @@ class LoadFlow:
                 self.options(model, request)
 
         title = f"{self.name_of(request.model_id)} failed"
-        sentence = "\n".join(filter(None, (str(error), self.advice())))
+        sentence = "\n".join(filter(None, (str(error), self.advice)))
         self._screen.app.push_screen(ErrorDialog(title, sentence, error.detail, again=model is not None), answered)
 
+    @property
     def advice(self) -> str:
-        """What is known beside the error about the last failure: the figures, and what to press; worked out once."""
-        failure = self._manager.failure
-        if failure is not self._advice[0]:
-            self._advice = (failure, self._advise(failure) if failure is not None else "")
-        return self._advice[1]
+        """The figures of a failure, and what to press; empty where there are none to give."""
+        return self._advice
 
-    def _advise(self, failure: Failure) -> str:
+    def tell_failure(self) -> None:
+        """Once for each failure; at once, since the model before may take its time to come back."""
+        failure = self._manager.failure
+        if failure is self._failure_told:
+            return
+        self._failure_told, self._advice = failure, ""
+        if failure is None:
+            return
+        name, error = clean_name(self.name_of(failure.request.model_id)), failure.error
+        self._log.append(f"FAILED {name}: {clean_name(str(error), 2000)}")
+        back = self._manager.request
+        if back is not None and back != failure.request:  # else the status line says it
+            other = back.model_id != failure.request.model_id
+            what = (
+                f"failed, and {clean_name(self.name_of(back.model_id))}" if other else "failed with these options and"
+            )
+            said = f"{name} {what} is loaded again. {clean_name(str(error), 300)} e shows why."
+            self._screen.notify(said, severity="error", timeout=12, markup=False)
+        elif isinstance(error, NotEnoughMemory):
+            self._screen.run_worker(self._advise(failure), group="advice", exclusive=True, exit_on_error=False)
+
+    async def _advise(self, failure: Failure) -> None:
+        """Look at the memory without the engine that failed, and say what it would take."""
+        await self._memory.fresh()
         model = self._find(failure.request.model_id)
-        if model is None or not isinstance(failure.error, NotEnoughMemory):
-            return ""
+        if model is not None and self._manager.failure is failure and self._manager.status is ModelStatus.FAILED:
+            self._advice = self._out_of_memory(model, failure)
+            self._screen.post_message(EngineChanged())
+
+    def _out_of_memory(self, model: ModelInfo, failure: Failure) -> str:
         from modeldeck.tui.fit_words import out_of_memory_words  # nothing fails before the first frame
 
         fit = self.fitting.fit(model, failure.request, DEFAULT_CONTEXT)
@@ -219,19 +247,34 @@ class LoadFlow:
     def _confirm_replacing(self, model: ModelInfo, request: LoadRequest) -> None:
         from modeldeck.tui.screens.confirm import Confirm
 
-        name, ends = clean_name(model.name), clean_name(self._will_end())
-        if self._manager.generating:
-            question = f"{ends} is replying. End the reply, unload it and load {name}?"
-        elif self._manager.status is ModelStatus.LOADING:
-            question = f"{ends} is still loading. Stop that and load {name} instead?"
-        else:
-            question = f"{ends} is still being unloaded. Load {name} as soon as that is done?"
-
         def answered(yes: bool | None) -> None:
             if yes:
                 self._run(request, replace=True)
 
-        self._screen.app.push_screen(Confirm("Replace the model", question, f"Load {name}"), answered)
+        yes = f"Load {clean_name(model.name)}"
+        question = Confirm("Replace the model", self._replacing_words(model), yes)
+        self._question = (question, model)
+        self._screen.app.push_screen(question, answered)
+
+    def keep_question_true(self) -> None:
+        """What was asked about may have ended while nobody answered."""
+        if self._question is not None and self._question[0].is_attached:
+            question, model = self._question
+            question.ask(self._replacing_words(model))
+
+    def _replacing_words(self, model: ModelInfo) -> str:
+        name, ends = clean_name(model.name), clean_name(self._will_end())
+        if self._manager.generating:
+            return f"{ends} is replying. End the reply, unload it and load {name}?"
+        match self._manager.status:
+            case ModelStatus.LOADING:
+                return f"{ends} is still loading. Stop that and load {name} instead?"
+            case ModelStatus.UNLOADING:
+                return f"{ends} is still being unloaded. Load {name} as soon as that is done?"
+            case ModelStatus.LOADED:
+                return f"{ends} is loaded. Unload it and load {name}?"
+            case _:
+                return f"Load {name}?"
 
     def _run(self, request: LoadRequest, *, replace: bool) -> None:
         self._worker = self._screen.run_worker(
@@ -259,19 +302,8 @@ class LoadFlow:
         except BackendError as error:
             if isinstance(error, RemoteCodeRefused):
                 self._needs_code.add(request.model_id)
-            self._tell_failure(request, error)
         finally:
             self._screen.post_message(EngineChanged())
-
-    def _tell_failure(self, request: LoadRequest, error: BackendError) -> None:
-        """The status line says it where nothing is loaded; where the model before is back, it says that instead."""
-        name = clean_name(self.name_of(request.model_id))
-        self._log.append(f"FAILED {name}: {clean_name(str(error), 2000)}")
-        back = self._manager.request if self._manager.status is ModelStatus.LOADED else None
-        if back is not None and back.model_id != request.model_id:
-            again = clean_name(self.name_of(back.model_id))
-            said = f"{name} failed, and {again} is loaded again. {clean_name(str(error), 300)} e shows why."
-            self._screen.notify(said, severity="error", timeout=12, markup=False)
 
     async def _remember(self, request: LoadRequest) -> None:
         """Keep how a model was loaded, where that is not what the settings say anyway."""

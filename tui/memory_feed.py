@@ -105,6 +105,7 @@ class MemoryFeed:
             self._for_history = for_history
             self._wanted.put(self._pids())
             return
+        self._for_history = self._for_history or for_history
         self._rounds_waited += 1
         if self.stalled_seconds:
             self.reading = None

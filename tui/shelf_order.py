@@ -56,8 +56,8 @@ class Order:
         return Order(columns[(columns.index(self.column) + 1) % len(columns)])
 
     def reversed(self) -> Order:
-        """The other way round."""
-        return Order(self.column, not self.reverse)
+        """The other way round; the default order, which no title shows, has no other."""
+        return self if self.column is SortColumn.DEFAULT else Order(self.column, not self.reverse)
 
     def key(self, row: ShelfRow) -> tuple[object, ...]:
         """What a row is compared by; equal ones by their names."""

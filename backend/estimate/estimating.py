@@ -58,7 +58,7 @@ def estimate(
     targets = devices_for(request.device, memory)
     if targets is None:
         return _unknown(context_tokens, f"No device {request.device} could be read on this machine.")
-    on_cpu, fp8 = targets[0].name == "ram", keeps_fp8(targets)
+    on_cpu, fp8 = targets[0].name == "ram", keeps_fp8(targets, memory)
     count = partial(count_parts, model, request, prepared=prepared, on_cpu=on_cpu, keeps_fp8=fp8)
     parts = count(context_tokens, prompt_tokens)
     if parts is None:
@@ -213,7 +213,7 @@ def _grounds(
         said.append(wording.measured_ground(measured))
     said += [
         wording.weights_ground(model, parts.dtype, quantization, parts.weight_total, unpacked=parts.unpacked),
-        wording.fp8_ground(model, parts.dtype, known=parts.unpacked or keeps_fp8(targets) is not None),
+        wording.fp8_ground(model, parts.dtype, known=parts.unpacked or keeps_fp8(targets, memory) is not None),
         wording.experts_ground(model, parts.dtype, quantization),
         wording.cache_ground(parts.cache_total, parts.context_tokens),
         wording.eager_ground(model.architecture, parts.request.attention),

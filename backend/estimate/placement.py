@@ -25,11 +25,19 @@ def devices_for(device: str, memory: MemoryReading) -> tuple[DeviceMemory, ...] 
     return found or None
 
 
-def keeps_fp8(devices: Sequence[DeviceMemory]) -> bool | None:
-    """Whether weights in fp8 stay so on these devices; None where a GPU does not tell how new it is."""
-    if any(not device.name.startswith("cuda:") for device in devices):
+def first_device(device: str, memory: MemoryReading) -> str:
+    """Where a load would begin, under the names by which measurements are kept (``cuda:0``, ``ram``)."""
+    if device != "auto":
+        return "ram" if device == "cpu" else device
+    return memory.devices[0].name if memory.devices else "ram"
+
+
+def keeps_fp8(targets: Sequence[DeviceMemory], memory: MemoryReading) -> bool | None:
+    """Whether weights in fp8 stay so on these devices; None where a GPU does not tell how new it is.
+
+    transformers asks the current device, which is the first that the engine sees, whatever device was chosen.
+    """
+    first = next((device for device in memory.devices if device.name == "cuda:0"), None)
+    if first is None or any(not device.name.startswith("cuda:") for device in targets):
         return False
-    known = [device.compute_capability for device in devices]
-    if any(capability is not None and capability < FP8_CAPABILITY for capability in known):
-        return False
-    return None if None in known else True
+    return None if first.compute_capability is None else first.compute_capability >= FP8_CAPABILITY

@@ -15,7 +15,7 @@ from modeldeck.tui.details_text import groups
 from modeldeck.tui.widgets.card_view import CardView
 from modeldeck.tui.widgets.details_view import DetailsView
 from tests.helpers import screen_text, wait_until
-from tests.tui.deck import model
+from tests.tui.deck import FakeCatalog, deck, model, opened
 from tests.tui.test_details_and_log import Host
 
 TALL = (100, 60)
@@ -262,3 +262,20 @@ async def test_another_width_draws_the_card_anew() -> None:
         await pilot.resize_terminal(50, 60)
         await wait_until(pilot, lambda: card(view).size.height > rows)
         assert view.query_one(".details--name", Static).display
+
+
+async def test_who_comes_back_to_the_details_of_a_model_finds_the_place_again() -> None:
+    app = deck(catalog=FakeCatalog([FULL]))
+    async with app.run_test(size=(80, 16)) as pilot:
+        await opened(pilot, rows=1)
+        app.main_screen.go("details")
+        details = app.main_screen.query_one(DetailsView)
+        await wait_until(pilot, lambda: details.max_scroll_y > 5)
+        await pilot.press("G")
+        await wait_until(pilot, lambda: details.scroll_y > 5)
+        place = details.scroll_y
+        app.main_screen.go("chat")
+        await pilot.pause()
+        app.main_screen.go("details")
+        await pilot.pause()
+        assert details.scroll_y == place

@@ -70,6 +70,26 @@ class TestOneFrame:
 
 
 class TestPlace:
+    async def test_the_default_order_has_no_other_way_round(self) -> None:
+        app = deck(catalog=FakeCatalog(MANY))
+        async with app.run_test(size=NARROW) as pilot:
+            await opened(pilot, rows=100)
+            before = lines(pilot)
+            await pilot.press("S")
+            await pilot.pause()
+            assert lines(pilot) == before
+            assert not remembered().memory.reverse
+
+    async def test_the_footer_forgets_the_filter_with_it(self) -> None:
+        app = deck(catalog=FakeCatalog(MANY))
+        async with app.run_test(size=WIDE) as pilot:
+            await opened(pilot, rows=100)
+            await pilot.press("slash", "7", "down")
+            await wait_until(pilot, lambda: "esc Show all" in screen_text(app))
+            await pilot.press("escape")
+            await wait_until(pilot, lambda: "esc Show all" not in screen_text(app))
+            assert rows_of(pilot).row_count == 100
+
     async def test_rows_that_come_and_go_move_neither_the_highlight_nor_the_view(self) -> None:
         app = deck(catalog=FakeCatalog(MANY))
         async with app.run_test(size=NARROW) as pilot:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+from textual.widgets import Button
 
 from modeldeck.backend.memory import DeviceMemory, DeviceProcess, MemoryReading
 from modeldeck.backend.models import LoadRequest, ModelStatus
@@ -61,7 +64,7 @@ async def test_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypa
         await until_status(pilot, ModelStatus.LOADED)
         await pilot.press("u")
         await wait_until(pilot, lambda: "freed 2.2 of 14.2 GB of cuda:0" in screen_text(app))
-        told = "Only 2.2 of 14.2 GB of cuda:0 came back. It is held by python (pid "
+        told = "Only 2.2 of 14.2 GB of cuda:0 came back. On it now: python (pid "
         assert any(told in line for line in app.services.log.lines)
 
 
@@ -93,22 +96,98 @@ async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> N
         assert app.services.manager.request.model_id == MODELS[1].id
 
 
+async def test_the_failure_is_told_before_the_model_is_back_and_stays_told_when_that_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    app = deck("serve", "fail-load memory no room\nserve", f"load-gate {tmp_path / 'never'}\nserve")
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: "Llama-3.3-70B failed, and Qwen3-8B is" in screen_text(app))
+        assert "◐ LOADING Qwen3-8B" in screen_text(app)
+        await pilot.press("escape")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        assert any(line == "FAILED Llama-3.3-70B: no room" for line in app.services.log.lines)
+
+
+async def test_other_options_that_fail_are_told_when_the_same_model_is_back() -> None:
+    app = deck("serve", "fail-load memory no room\nserve", "serve")
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        other = replace(app.main_screen.loads.request_for(MODELS[0]), dtype="float32")
+        app.main_screen.loads.start(MODELS[0], other)
+        await wait_until(pilot, lambda: "Qwen3-8B failed with these options and" in screen_text(app))
+        await until_status(pilot, ModelStatus.LOADED)
+        assert app.services.manager.request == replace(other, dtype="auto")
+
+
+async def test_a_question_about_a_load_follows_what_becomes_of_it(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    app = deck(f"load-gate {gate}\nserve", "serve")
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADING)
+        await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: "is still loading. Stop that and load" in screen_text(app))
+        gate.touch()
+        await wait_until(pilot, lambda: "Qwen3-8B is loaded. Unload it and load" in screen_text(app))
+        await pilot.press("escape")
+
+
+async def test_a_cancelled_load_does_not_say_what_an_older_unload_freed(tmp_path: Path) -> None:
+    app = deck("serve", f"load-gate {tmp_path / 'never'}\nserve", monitor=HeldGpu())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("u")
+        await wait_until(pilot, lambda: "freed 14.2 GB" in screen_text(app))
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADING)
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: "NOT LOADED · enter loads" in screen_text(app))
+
+
+async def test_the_buttons_of_a_long_error_are_in_a_small_window() -> None:
+    failing = "ready\nwait load\n" + "\n".join(f"stderr line {number}" for number in range(60)) + "\nexit 3"
+    app = deck(failing)
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.FAILED)
+        await pilot.press("e")
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+        for button in app.screen.query(Button):
+            assert app.screen.region.contains_region(button.region)
+        await wait_until(pilot, lambda: "Try again" in screen_text(app))
+
+
 class SmallGpu:
-    """12 GB free, where Qwen3-8B in bfloat16 needs 16.4 and more."""
+    """12 GB free, where Qwen3-8B in bfloat16 needs 16.4 and more; an engine takes all of them while it tries."""
 
     def read(self, pids: Sequence[int] = ()) -> MemoryReading:
-        gpu = DeviceMemory(name="cuda:0", label="GPU", used_bytes=12 * GB, total_bytes=24 * GB)
+        used = 23 * GB if pids else 12 * GB
+        gpu = DeviceMemory(name="cuda:0", label="GPU", used_bytes=used, total_bytes=24 * GB)
         return MemoryReading(
             devices=(gpu,), ram=DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=64 * GB)
         )
 
 
-async def test_a_load_without_room_says_the_figures_and_what_to_press() -> None:
-    app = deck("fail-load memory There is not enough memory.\nserve", "serve", monitor=SmallGpu())
+async def test_a_load_without_room_says_the_figures_and_what_to_press(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    failing = f"ready\nwait load\ngate {gate}\nfailed memory There is not enough memory."
+    app = deck(failing, "serve", monitor=SmallGpu())
     async with app.run_test(size=(150, 30)) as pilot:
         await opened(pilot)
         await wait_until(pilot, lambda: app.main_screen.fitting.estimate(MODELS[0]) is not None)
         app.main_screen.loads.start(MODELS[0], LoadRequest(model_id=MODELS[0].id, path=MODELS[0].path, device="cuda:0"))
+        await wait_until(pilot, lambda: "23.0/24.0 GB" in screen_text(app))
+        gate.touch()
         await until_status(pilot, ModelStatus.FAILED)
         line = "✗ FAILED Qwen3-8B · needs about 19.6 GB, 12.0 GB free on cuda:0 · l: load in "
         await wait_until(pilot, lambda: line in screen_text(app))

@@ -17,7 +17,7 @@ from modeldeck.config.settings import Settings
 from modeldeck.tui.cli_commands.estimator import Estimator
 from modeldeck.tui.cli_commands.listing import find_model
 from modeldeck.tui.cli_commands.options import given_options
-from modeldeck.tui.cli_commands.output import fail, print_json, print_table, say
+from modeldeck.tui.cli_commands.output import fail, note, print_json, print_table, say
 from modeldeck.tui.cli_commands.workspace import Workspace
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import size, whole
@@ -39,6 +39,8 @@ def show_estimate(
     request = _request(workspace, model, options)
     estimator = Estimator(workspace)
     found, instead = estimator.estimate(model, request, tokens), estimator.suggest(model, request, tokens)
+    if context is not None and found.context_tokens < tokens:
+        note(f"{clean_name(model.name)} takes {whole(found.context_tokens)} tokens at the most, so this is for those.")
     if as_json:
         print_json({"model": model.id, "request": _asked(request), **estimate_document(found, instead)})
     else:

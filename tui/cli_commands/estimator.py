@@ -6,6 +6,7 @@ from pathlib import Path
 
 from modeldeck.backend.estimate.estimating import estimate
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Estimate, Suggestion, Verdict
+from modeldeck.backend.estimate.placement import first_device
 from modeldeck.backend.estimate.suggesting import suggest
 from modeldeck.backend.gguf_copies import GgufCopies
 from modeldeck.backend.load_defaults import default_request
@@ -32,10 +33,7 @@ class Estimator:
 
     def estimate(self, model: ModelInfo, request: LoadRequest, tokens: int) -> Estimate:
         """What this load needs for a conversation of so many tokens."""
-        device = request.device
-        if device == "auto":
-            device = self._memory.devices[0].name if self._memory.devices else "cpu"
-        measured = self._measurements.find(request, device)
+        measured = self._measurements.find(request, first_device(request.device, self._memory))
         prepared = self._has_copy(model)
         return estimate(model, request, self._memory, context_tokens=tokens, measured=measured, prepared=prepared)
 

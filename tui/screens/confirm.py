@@ -27,10 +27,16 @@ class Confirm(Dialog[bool]):
         """The question, then what each button does in its own words."""
         with Vertical(classes="dialog"):
             yield Static(Content(clean_name(self._title)), classes="dialog-title")
-            yield Static(Content(clean_text(self._question)), classes="dialog-text")
+            yield Static(Content(clean_text(self._question)), classes="dialog-text", id="question")
             with Horizontal(classes="dialog-buttons"):
                 yield Button(Content(clean_name(self._yes, 40)), variant="primary", id="yes", compact=True)
                 yield Button(Content(clean_name(self._no, 40)), id="no", compact=True)
+
+    def ask(self, question: str) -> None:
+        """Ask something else instead, since things have moved on."""
+        if question != self._question:
+            self._question = question
+            self.query_one("#question", Static).update(Content(clean_text(question)))
 
     @on(Button.Pressed)
     def _answer(self, event: Button.Pressed) -> None:

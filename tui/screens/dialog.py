@@ -19,6 +19,10 @@ class Dialog(ModalScreen[Result], inherit_bindings=False):
         Binding("shift+tab", "app.focus_previous", "Back", show=False, id="dialog.back", tooltip="To the field before"),
     ]
 
+    def on_mount(self) -> None:
+        """A toast would cover what it has led to; what it said stands in the log."""
+        self.app.clear_notifications()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The footer behind still shows the keys of the deck, which Textual looks up on the screen that is on top."""
         if not hasattr(self, f"action_{action}"):

@@ -19,7 +19,6 @@ from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from modeldeck.backend.estimate.eager import is_eager
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
-from modeldeck.backend.estimate.weights import load_dtype
 from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
@@ -197,16 +196,10 @@ class LoadDialog(Dialog[LoadRequest]):
 
     @on(Button.Pressed, "#as-code")
     def _show_code(self) -> None:
-        from modeldeck.backend.as_code import python_code, transformers_command, vllm_command
         from modeldeck.tui.screens.code_dialog import CodeDialog
 
         request, tokens = self._asked(), self._context_tokens() or DEFAULT_CONTEXT
-        texts = {
-            "python": python_code(self._model, request, load_dtype(self._model, request)),
-            "transformers": transformers_command(self._model, request),
-            "vllm": vllm_command(self._model, request, tokens),
-        }
-        self.app.push_screen(CodeDialog(self._model.name, texts))
+        self.app.push_screen(CodeDialog(self._model, request, tokens, self._fitting.uuid_of(request.device)))
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:

@@ -68,8 +68,7 @@ class MainScreen(EngineScreen):
             self.services.log.append(str(problem))
             self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
         self.run_worker(self.services.manager.warm(), group="spare", exit_on_error=False)
-        spare_what_stays()
-        self.set_timer(_SETTLED_SECONDS, spare_what_stays)  # once more, with what was imported since
+        self.set_timer(_SETTLED_SECONDS, spare_what_stays)
 
     def estimate(self, model: ModelInfo) -> Estimate | None:
         """What this model would need, loaded as enter would load it; None while that is not known."""

@@ -105,6 +105,8 @@ class DetailsView(VerticalScroll, can_focus=True):
         """Whether the settings allow loads to write copies."""
         self._copies = copies
         self._copy_said = ""
+        self._shown: tuple[ModelInfo | None, ...] = ()
+        """What it was filled with, if it was; the model may be another one while nobody looks."""
 
     def compose(self) -> ComposeResult:
         """Name, problems, facts, copy, estimate and card, each where there is something to say."""
@@ -114,7 +116,7 @@ class DetailsView(VerticalScroll, can_focus=True):
 
     def on_mount(self) -> None:
         """Fill it for the first time."""
-        self._show()
+        self.watch_model()
         self.look()
 
     def look(self) -> None:
@@ -122,7 +124,10 @@ class DetailsView(VerticalScroll, can_focus=True):
         seen = all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
         before, self._seen = self._seen, seen
         if seen and not before:
-            self._show()
+            if self._shown != (self.model,):
+                self._show()
+            self._fill("copy", Content(self._copy_said))
+            self.refresh_estimate()
 
     def on_resize(self) -> None:
         """Long values are wrapped anew."""
@@ -152,6 +157,7 @@ class DetailsView(VerticalScroll, can_focus=True):
 
     def _show(self) -> None:
         model = self.model
+        self._shown = (model,)
         name = "No model is highlighted." if model is None else clean_name(model.name)
         self._fill("name", Content.styled(name, "bold" if model is not None else ""))
         problems = model.problems if model is not None else ()

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from modeldeck.backend.catalog.live_catalog import CatalogSettled, LiveCatalog
 
 
+_MANY = 200
+"""Models; fewer cost the collector nothing that anybody notices."""
+
+
 class ModelBrowser(ModelWishes):
     """The models of this machine, filtered as the user types."""
 
@@ -48,6 +52,8 @@ class ModelBrowser(ModelWishes):
         model_list.changed = self._tell
         self._feed = CatalogFeed(self, catalog, model_list, self._settle)
         self.searching = False
+        self._spared = 0
+        """Of how many models the garbage collector was told that they stay."""
         self._looked_in: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -96,8 +102,8 @@ class ModelBrowser(ModelWishes):
             field = self.query_one(ModelFilter)
             field.display = False
             field.value = ""
-            self.model_list.filter("")
             self.screen.set_focus(self.model_list)
+            self.screen.refresh_bindings()  # where the list had the focus already
         return used
 
     def action_rescan(self) -> None:
@@ -121,15 +127,16 @@ class ModelBrowser(ModelWishes):
         self.searching = False
         self._looked_in = settled.looked_in
         self._tell()
-        spare_what_stays()
+        if len(self.shelf) > self._spared + _MANY:
+            self._spared = len(self.shelf)
+            spare_what_stays()
         if settled.problem:
             self.notify(clean_name(settled.problem, 500), title="Models", severity="error", timeout=12, markup=False)
 
     @on(ModelFilter.Left)
     def _leave_filter(self, message: ModelFilter.Left) -> None:
         message.stop()
-        if message.keep and (words := self.query_one(ModelFilter).value):
-            self.model_list.filter(words)
+        if message.keep and self.query_one(ModelFilter).value:
             self.screen.set_focus(self.model_list)
         else:
             self.clear_filter()

@@ -36,7 +36,8 @@ class ShelfList(ModelList):
         super().__init__(ascii_only=ascii_only, id=id)
         self._memory = memory
         kept = memory.memory
-        order = Order(SortColumn.named(kept.sort), kept.reverse)
+        order = Order(SortColumn.named(kept.sort))
+        order = order.reversed() if kept.reverse else order
         self.shelf = ModelShelf(kept.favourites, kept.recents, order)
         self.set_reactive(ModelList.order, order)
         self.changed: Callable[[], None] = lambda: None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from modeldeck.backend.as_code import python_code, transformers_command, vllm_command
+from modeldeck.backend.as_code import NotExpressible, python_code, transformers_command, vllm_command
 from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
 
 FOLDER = ModelInfo(
@@ -120,8 +120,8 @@ def test_the_commands_survive_a_shell() -> None:
     assert words[3:] == [
         "--device", "cuda:1", "--dtype", "bfloat16", "--quantization", "bnb-4bit", "--trust-remote-code",
     ]  # fmt: skip
-    words = shlex.split(vllm_command(FOLDER, request, 8192))
-    assert words[:4] == ["CUDA_VISIBLE_DEVICES=1", "vllm", "serve", FOLDER.path]
+    words = shlex.split(vllm_command(FOLDER, request, 8192, "GPU-1aaa"))
+    assert words[:4] == ["CUDA_VISIBLE_DEVICES=GPU-1aaa", "vllm", "serve", FOLDER.path]
     assert words[4:] == [
         "--dtype", "bfloat16", "--max-model-len", "8192", "--quantization", "bitsandbytes", "--trust-remote-code",
     ]  # fmt: skip
@@ -129,3 +129,21 @@ def test_the_commands_survive_a_shell() -> None:
     assert shlex.split(transformers_command(GGUF, asked()))[2] == "/models:a b.gguf"
     assert transformers_command(FOLDER, asked(attention=Attention.SDPA)).endswith("--attn-implementation sdpa")
     assert "CUDA_VISIBLE_DEVICES" not in vllm_command(FOLDER, asked(), 1)
+
+
+def test_what_a_command_cannot_say_is_refused_with_the_reason_and_never_said_otherwise() -> None:
+    for request in (
+        asked(device="cpu"),
+        asked(quantization=Quantization.INT8),
+        asked(device="cuda:1"),  # nobody told its UUID, and its number may be another one for vLLM
+    ):
+        with pytest.raises(NotExpressible):
+            vllm_command(FOLDER, request, 8192)
+    quantized = asked(quantization=Quantization.NF4)
+    for model in (replace(FOLDER, path="/m/a@b"), replace(GGUF, path="/m:n/a.gguf"), replace(GGUF, path="/m/A.GGUF")):
+        with pytest.raises(NotExpressible):
+            transformers_command(model, asked())
+    with pytest.raises(NotExpressible):
+        transformers_command(GGUF, quantized)
+    with pytest.raises(NotExpressible):
+        python_code(GGUF, quantized, "float32")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import (
     EngineBusy,
     EngineDied,
@@ -114,6 +115,40 @@ class TestBringingBack:
             assert (manager.request, manager.error) == (a_request("b"), raised.value)
             assert "could not be loaded again: it is gone" in raised.value.detail
             assert children() == []
+
+    async def test_what_is_refused_meanwhile_names_what_is_loaded(self) -> None:
+        slow = "wait load\nprogress reading_weights 1 2\nhang"
+        async with managing(scripted_starter("serve", "fail-load memory no room\nserve", slow)) as manager:
+            await load(manager, "a")
+            task = asyncio.create_task(load(manager, "b"))
+            await eventually(lambda: manager.failure is not None and manager.progress and manager.progress.done)
+            with pytest.raises(EngineBusy, match=r"^a is being loaded"):
+                await load(manager, "c")
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def test_a_failure_that_is_told_late_is_not_that_of_the_load_after_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended, go_on = asyncio.Event(), asyncio.Event()
+        kill_at_once = EngineClient.kill
+
+        async def kill_late(engine: EngineClient, reason: str = "") -> None:
+            await kill_at_once(engine, reason)
+            ended.set()
+            await go_on.wait()
+
+        async with managing(scripted_starter("fail-load memory no room\nserve", "serve")) as manager:
+            with monkeypatch.context() as patched:
+                patched.setattr(EngineClient, "kill", kill_late)
+                first = asyncio.create_task(load(manager, "a"))
+                await ended.wait()
+                second = asyncio.create_task(load(manager, "b", replace=True))
+                await asyncio.sleep(0)
+                go_on.set()
+                await asyncio.wait({first, second})
+            assert manager.request == a_request("b")
+            assert manager.failure is None
 
     async def test_a_cancel_ends_that_load_too(self, tmp_path: Path) -> None:
         gated = f"load-gate {tmp_path / 'never'}\nserve"

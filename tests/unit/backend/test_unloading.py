@@ -73,6 +73,12 @@ async def test_others_that_grow_meanwhile_are_no_fault_of_the_unload() -> None:
     assert found.complete
 
 
+async def test_where_the_driver_does_not_name_the_engine_nothing_is_waited_for_and_nothing_claimed() -> None:
+    """As in a container: the process has another number there."""
+    peaked = replace(ON_GPU, peaks={"cuda:0": 14 * GB})
+    assert await unload(reading(14.5, process(4711, 14.5)), reading(14.5), loaded=peaked) == ()
+
+
 async def test_on_the_cpu_it_is_the_ram_of_the_process() -> None:
     before = replace(reading(0, engine=1.5), devices=())
     assert await unload(before, before, loaded=LOADED) == (

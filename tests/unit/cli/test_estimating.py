@@ -64,3 +64,10 @@ def test_a_prepared_copy_is_found_through_a_link_and_only_while_the_file_is_the_
     assert passing(file) == passing(link) == 0
     file.write_bytes(file.read_bytes() + b"\0")
     assert passing(file) > 0
+
+
+def test_a_context_beyond_the_models_own_is_cut_and_said(modeldeck: Modeldeck, model_folder: Path) -> None:
+    ended = modeldeck("show", str(model_folder), "--estimate", "--context", "99999")
+    assert "2,048 tokens" in ended.out
+    assert "takes 2,048 tokens at the most" in ended.err
+    assert not modeldeck("show", str(model_folder), "--estimate").err

@@ -91,6 +91,10 @@ def test_how_new_a_gpu_is_decides_what_becomes_of_fp8(capability: tuple[int, int
     found = estimate(replace(LLAMA_8B, weights=blocks, quantization="fp8"), asked("cuda:0"), memory)
     assert found.devices[0].weights_bytes / 1e9 == pytest.approx(gigabytes, abs=0.01)
     assert not any("compute capability" in ground for ground in found.grounds)  # it is known
+    second = replace(memory.devices[0], name="cuda:1", compute_capability=(9, 0))
+    both = replace(memory, devices=(memory.devices[0], second))
+    asked_for = estimate(replace(LLAMA_8B, weights=blocks, quantization="fp8"), asked("cuda:1"), both)
+    assert asked_for.devices[0].weights_bytes / 1e9 == pytest.approx(gigabytes, abs=0.01)  # the first one is asked
 
 
 def test_a_pickle_is_reckoned_from_its_size() -> None:

@@ -132,3 +132,32 @@ print("ended")
 def test_f27_a_driver_that_never_answers_does_not_hold_up_the_way_out() -> None:
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 0)
+
+
+async def test_a_fresh_reading_began_after_it_was_asked_for_and_is_no_part_of_the_history(reader: Gated) -> None:
+    feed = MemoryFeed(lambda: (7,), lambda: reader)
+    assert await feed.fresh() is None  # nobody has started it
+    feed.start()
+    feed.poll()
+    await eventually(lambda: reader.asked)
+    asked = asyncio.create_task(feed.fresh(30))
+    await asyncio.sleep(0)
+    reader.gate.release(2)
+    reading = await asked
+    assert reading is not None
+    assert reading.ram.used_bytes == 2  # not the one that was under way
+    assert feed.history.used("ram").total == 1
+    assert await feed.fresh(0.01) is None  # the driver hangs
+    feed.stop()
+
+
+async def test_a_round_that_falls_into_a_fresh_reading_is_not_lost_to_the_history(reader: Gated) -> None:
+    feed = MemoryFeed(lambda: (7,), lambda: reader)
+    feed.start()
+    asked = asyncio.create_task(feed.fresh(30))
+    await eventually(lambda: reader.asked)
+    feed.poll()
+    reader.gate.release()
+    await asked
+    assert feed.history.used("ram").total == 1
+    feed.stop()
