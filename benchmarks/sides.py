@@ -116,14 +116,15 @@ def starter() -> Path | None:
     return next((file for folder in folders for file in Path(folder).glob("*.gguf")), None)
 
 
-def make_llama(folder: Path) -> Path:
-    """A Llama of 390 MB with random weights and no end token, made in a process of its own."""
-    code = "import sys; from benchmarks.sides import _write_llama; _write_llama(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=as_users_have_it())
+def make_llama(folder: Path, *, large: bool = False) -> Path:
+    """A Llama of 390 MB, or 1 GB, with random weights and no end token, made in a process of its own."""
+    code = "import sys; from benchmarks.sides import _write_llama; _write_llama(*sys.argv[1:])"
+    size = "large" if large else "small"
+    subprocess.run([sys.executable, "-c", code, str(folder), size], check=True, env=as_users_have_it())
     return folder
 
 
-def _write_llama(folder: str) -> None:
+def _write_llama(folder: str, size: str) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -133,11 +134,11 @@ def _write_llama(folder: str) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=16_000,
-        hidden_size=768,
-        intermediate_size=2048,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        num_key_value_heads=12,
+        hidden_size=1024 if size == "large" else 768,
+        intermediate_size=2816 if size == "large" else 2048,
+        num_hidden_layers=18 if size == "large" else 12,
+        num_attention_heads=16 if size == "large" else 12,
+        num_key_value_heads=16 if size == "large" else 12,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
         bos_token_id=0,
