@@ -120,7 +120,8 @@ def make_llama(folder: Path, *, large: bool = False) -> Path:
     """A Llama of 390 MB, or 1 GB, with random weights and no end token, made in a process of its own."""
     code = "import sys; from benchmarks.sides import _write_llama; _write_llama(*sys.argv[1:])"
     size = "large" if large else "small"
-    subprocess.run([sys.executable, "-c", code, str(folder), size], check=True, env=as_users_have_it())
+    command = [sys.executable, "-c", code, str(folder), size]
+    subprocess.run(command, check=True, env=as_users_have_it(), stderr=subprocess.DEVNULL)
     return folder
 
 

@@ -13,25 +13,22 @@ from modeldeck.backend.errors import (
     BackendError,
     EngineBusy,
     LoadCancelled,
-    NotEnoughMemory,
     QuantizationUnavailable,
     RemoteCodeRefused,
 )
-from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
+from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import Attention, LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.config.remembered import LoadOptions
 from modeldeck.tui.fitting import Fitting
-from modeldeck.tui.freed_words import freed_words, missing_sentence
+from modeldeck.tui.load_news import LoadNews
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
 
 if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
-    from modeldeck.backend.manager_state import Failure
-    from modeldeck.backend.unloading import Freed
     from modeldeck.tui.screens.confirm import Confirm
     from modeldeck.tui.services import Services
 
@@ -70,12 +67,9 @@ class LoadFlow:
         self._names: dict[str, str] = {}
         """Of the models that were loaded: one whose folder is deleted meanwhile still runs."""
         self._worker: Worker[None] | None = None
-        self._freed_told: tuple[Freed, ...] = ()
-        self._failure_told: Failure | None = None
+        self.news = LoadNews(screen, services, find, self.name_of, self.fitting)
+        """What is said of loads that nobody asked about."""
         self._question: tuple[Confirm, ModelInfo] | None = None
-        self._advice = ""
-        """What is known beside the error about the last failure: the figures, and what to press."""
-        self._memory = services.memory
 
     def name_of(self, model_id: str) -> str:
         """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
@@ -174,54 +168,8 @@ class LoadFlow:
                 self.options(model, request)
 
         title = f"{self.name_of(request.model_id)} failed"
-        sentence = "\n".join(filter(None, (str(error), self.advice)))
+        sentence = "\n".join(filter(None, (str(error), self.news.advice)))
         self._screen.app.push_screen(ErrorDialog(title, sentence, error.detail, again=model is not None), answered)
-
-    @property
-    def advice(self) -> str:
-        """The figures of a failure, and what to press; empty where there are none to give."""
-        return self._advice
-
-    def tell_failure(self) -> None:
-        """Once for each failure; at once, since the model before may take its time to come back."""
-        failure = self._manager.failure
-        if failure is self._failure_told:
-            return
-        self._failure_told, self._advice = failure, ""
-        if failure is None:
-            return
-        name, error = clean_name(self.name_of(failure.request.model_id)), failure.error
-        self._log.append(f"FAILED {name}: {clean_name(str(error), 2000)}")
-        back = self._manager.request
-        if back is not None and back != failure.request:  # else the status line says it
-            other = back.model_id != failure.request.model_id
-            what = (
-                f"failed, and {clean_name(self.name_of(back.model_id))}" if other else "failed with these options and"
-            )
-            said = f"{name} {what} is loaded again. {clean_name(str(error), 300)} e shows why."
-            self._screen.notify(said, severity="error", timeout=12, markup=False)
-        elif isinstance(error, NotEnoughMemory):
-            self._screen.run_worker(self._advise(failure), group="advice", exclusive=True, exit_on_error=False)
-
-    async def _advise(self, failure: Failure) -> None:
-        """Look at the memory without the engine that failed, and say what it would take."""
-        await self._memory.fresh()
-        model = self._find(failure.request.model_id)
-        if model is not None and self._manager.failure is failure and self._manager.status is ModelStatus.FAILED:
-            self._advice = self._out_of_memory(model, failure)
-            self._screen.post_message(EngineChanged())
-
-    def _out_of_memory(self, model: ModelInfo, failure: Failure) -> str:
-        from modeldeck.tui.fit_words import out_of_memory_words  # nothing fails before the first frame
-
-        fit = self.fitting.fit(model, failure.request, DEFAULT_CONTEXT)
-        if fit is None:
-            return ""
-        other, instead = fit.suggestion, None
-        if other.dtype is not None and other.quantization is not None:
-            chosen = structs.replace(failure.request, dtype=other.dtype, quantization=other.quantization)
-            instead = self.fitting.estimate(model, chosen)
-        return out_of_memory_words(fit, failure.request, instead)
 
     def _show_problems(self, model: ModelInfo) -> None:
         """Why a broken model cannot be loaded; no load is tried for that."""
@@ -343,15 +291,6 @@ class LoadFlow:
             self._say(str(error), "error")
         finally:
             self._screen.post_message(EngineChanged())
-
-    def tell_freed(self) -> None:
-        """Once for each unload: what came back, for the log; what did not is worth a word more."""
-        freed = self._manager.freed
-        if freed and freed is not self._freed_told:
-            self._log.append(f"Unloaded: {freed_words(freed)}.")
-            if missing := missing_sentence(freed):
-                self._say(missing, "warning")
-        self._freed_told = freed
 
     def _say(self, sentence: str, severity: str = "information") -> None:
         self._log.append(sentence)

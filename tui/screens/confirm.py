@@ -36,7 +36,8 @@ class Confirm(Dialog[bool]):
         """Ask something else instead, since things have moved on."""
         if question != self._question:
             self._question = question
-            self.query_one("#question", Static).update(Content(clean_text(question)))
+            for line in self.query("#question").results(Static):  # none before it is composed, and while it closes
+                line.update(Content(clean_text(question)))
 
     @on(Button.Pressed)
     def _answer(self, event: Button.Pressed) -> None:

@@ -69,14 +69,13 @@ class EngineScreen(PanesScreen):
     def _engine_changed(self) -> None:
         manager = self.services.manager
         self._tell_spare()
-        self.loads.tell_freed()
-        self.loads.tell_failure()
+        self.loads.news.tell()
         self.loads.keep_question_true()
         if manager.loaded is not None and manager.loaded != self.loaded:
             for note in manager.loaded.notes:
                 self.services.log.append(note)
         self.loaded = manager.loaded
-        self.engine = EngineView.of(manager, self.loads.name_of, self.loads.advice)
+        self.engine = EngineView.of(manager, self.loads.name_of, self.loads.news.advice)
         self.model_name = self.engine.model_name
         self.browser.active_id = self.engine.model_id
         self.browser.active_status = self.engine.status

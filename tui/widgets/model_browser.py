@@ -129,7 +129,7 @@ class ModelBrowser(ModelWishes):
         self._tell()
         if len(self.shelf) > self._spared + _MANY:
             self._spared = len(self.shelf)
-            spare_what_stays()
+            self.call_after_refresh(spare_what_stays)
         if settled.problem:
             self.notify(clean_name(settled.problem, 500), title="Models", severity="error", timeout=12, markup=False)
 
