@@ -106,13 +106,10 @@ class LiveCatalog:
         session = self._session = ScannerSession(
             self._start, stall_seconds=self._stall_seconds, retry_seconds=self._retry_seconds
         )
-        try:
-            async with aclosing(session.answers(self._first_request(stamp))) as answers:
-                async for answer in answers:
-                    for event in self._events(answer):
-                        yield event
-        finally:
-            self._session = None
+        async with aclosing(session.answers(self._first_request(stamp))) as answers:
+            async for answer in answers:
+                for event in self._events(answer):
+                    yield event
 
     async def rescan(self) -> None:
         """Look at everything now, also at what was given up; the next CatalogSettled says that it is done."""

@@ -61,6 +61,11 @@ class ScannerSession:
         self._stream: EventStream | None = None
         self._hurry = asyncio.Event()
         self._closed = asyncio.Event()
+        self._ends: set[asyncio.Task[None]] = set()
+        """Of children that are being ended; who began it may be cancelled meanwhile."""
+        self._childless = asyncio.Event()
+        """Set while no child is starting, alive or ending."""
+        self._childless.set()
 
     @property
     def pid(self) -> int | None:
@@ -94,7 +99,12 @@ class ScannerSession:
         self._closed.set()
         self._hurry.set()
         if self._child is not None:
-            await end(self._child)
+            await self._end(self._child)
+        with suppress(TimeoutError):  # whoever reads the answers may be ending it, or starting one, at this moment
+            async with asyncio.timeout(END_SECONDS):
+                await self._childless.wait()
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=END_SECONDS)
 
     async def again(self, request: Callable[[int, Suspects], Scan]) -> None:
         """Have everything looked at now, also what was given up."""
@@ -109,6 +119,17 @@ class ScannerSession:
         self, request: Callable[[int, Suspects], Scan | FindModel | ReadModel]
     ) -> AsyncGenerator[Answer, None]:
         """Raises Stalled or EngineDied; leaves no child behind."""
+        self._childless.clear()
+        try:
+            async with aclosing(self._with_a_child(request)) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._childless.set()
+
+    async def _with_a_child(
+        self, request: Callable[[int, Suspects], Scan | FindModel | ReadModel]
+    ) -> AsyncGenerator[Answer, None]:
         self._at = Spot()
         child = await self._start()
         try:
@@ -139,7 +160,7 @@ class ScannerSession:
                             raise EngineDied("The search for models answered with something else.", repr(event))
         finally:
             self._child = self._stream = None
-            await end(child)
+            await self._end(child)
 
     async def _until_due(self, stream: EventStream) -> EngineEvent | None:
         """What the child says next, or None as soon as a spot shall have another chance."""
@@ -149,15 +170,16 @@ class ScannerSession:
         except TimeoutError:
             return None
 
+    async def _end(self, child: EngineClient) -> None:
+        """Ask, then insist; a child that cannot be ended now is left to the system, which ends it as soon as it can."""
+        ending = asyncio.create_task(child.stop(grace=END_SECONDS / 8), name=f"end of scanner {child.pid}")
+        self._ends.add(ending)
+        ending.add_done_callback(self._ends.discard)
+        await asyncio.wait({ending}, timeout=END_SECONDS)
+
     async def _pause(self, deaths: int) -> None:
         """Before another try, longer each time; a rescan cuts it short."""
         self._hurry.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - 2))):
                 await self._hurry.wait()
-
-
-async def end(child: EngineClient) -> None:
-    """Ask, then insist; a child that cannot be ended now is left to the system, which ends it as soon as it can."""
-    ending = asyncio.create_task(child.stop(grace=END_SECONDS / 4), name=f"end of scanner {child.pid}")
-    await asyncio.wait({ending}, timeout=END_SECONDS)

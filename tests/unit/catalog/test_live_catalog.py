@@ -6,15 +6,18 @@ import asyncio
 import json
 import os
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 from time import monotonic
 
+import psutil
 import pytest
 
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import read_index
 from modeldeck.backend.catalog.live_catalog import CatalogChanged
 from modeldeck.backend.models import ModelSource
+from tests.helpers import eventually
 from tests.unit.catalog.following import Follower, Scanners, followed, live
 from tests.unit.catalog.trees import CONFIG, gguf_file, hub_model, hub_repo, model_folder
 
@@ -322,3 +325,27 @@ class TestAsking:
         assert models[0].problems == ("Its path is not valid UTF-8: rename it.",)
         with pytest.raises(ModelNotFound):
             await live(root, index).find(odd + "x")
+
+
+@pytest.mark.parametrize("cancels", [0, 1, 2])
+async def test_closing_waits_for_the_child_also_while_its_reader_is_being_cancelled(
+    root: Path, index: Path, cancels: int
+) -> None:
+    """As when the app quits, which cancels whoever reads, sometimes twice, and then closes."""
+    scanners = Scanners()
+    catalog = live(root, index, scanners=scanners)
+
+    async def read() -> None:
+        async with aclosing(catalog.follow()) as events:
+            async for _ in events:
+                pass
+
+    reader = asyncio.create_task(read())
+    await eventually(lambda: scanners.pids)
+    for _ in range(cancels):
+        reader.cancel()
+        await asyncio.sleep(0)
+    await catalog.close()
+    assert not psutil.pid_exists(scanners.pids[0])  # reaped, too
+    reader.cancel()
+    await asyncio.wait({reader})
