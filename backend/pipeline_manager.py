@@ -204,9 +204,9 @@ class PipelineManager(ManagerState):
                 await self._release_engine()
                 try:
                     await self._load_engine(operation, operation.request)
-                except BackendError as error:
-                    if before is not None:
-                        await self._bring_back(operation, before, Failure(operation.request, error))
+                except BackendError:
+                    if before is not None and self._failure is not None:
+                        await self._bring_back(operation, before, self._failure)
                     raise
         finally:
             if self._operation is operation and not self._closed:

@@ -84,11 +84,18 @@ async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> N
         await wait_until(pilot, lambda: "Llama-3.3-70B failed, and Qwen3-8B is" in screen_text(app))
         assert "● LOADED Qwen3-8B" in screen_text(app)
         assert "draft" in screen_text(app)
+        assert screen_text(app).count("Llama-3.3-70B failed, and") == 1
+        assert [line for line in app.services.log.lines if "FAILED" in line] == [
+            "FAILED Llama-3.3-70B: It needs 152.3 GB."
+        ]
         await wait_until(pilot, lambda: "e Error" in screen_text(app))
         await pilot.press("e")
         await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
         assert "Llama-3.3-70B failed" in screen_text(app)
         assert "It needs 152.3 GB." in screen_text(app)
+        await wait_until(
+            pilot, lambda: "e shows why." not in screen_text(app)
+        )  # no toast is left, nor behind the dialog
         await pilot.press("enter")  # again: the fourth engine takes it
         await wait_until(pilot, lambda: app.services.manager.failure is None)
         await until_status(pilot, ModelStatus.LOADED)

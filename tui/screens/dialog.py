@@ -22,6 +22,8 @@ class Dialog(ModalScreen[Result], inherit_bindings=False):
     def on_mount(self) -> None:
         """A toast would cover what it has led to; what it said stands in the log."""
         self.app.clear_notifications()
+        for screen in self.app.screen_stack[:-1]:  # Textual takes them off the screen on top alone
+            screen.query("ToastHolder").remove()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The footer behind still shows the keys of the deck, which Textual looks up on the screen that is on top."""
