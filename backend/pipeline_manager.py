@@ -205,8 +205,8 @@ class PipelineManager(ManagerState):
                 try:
                     await self._load_engine(operation, operation.request)
                 except BackendError:
-                    if before is not None and self._failure is not None:
-                        await self._bring_back(operation, before, self._failure)
+                    if before is not None and (failure := self.failure) is not None:
+                        await self._bring_back(operation, before, failure)
                     raise
         finally:
             if self._operation is operation and not self._closed:
