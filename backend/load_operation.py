@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
 from typing import Any
 
 from modeldeck.backend.engine_client import EngineClient
@@ -18,6 +18,7 @@ from modeldeck.backend.errors import (
 )
 from modeldeck.backend.models import LoadedModel, LoadRequest, LoadStage
 from modeldeck.backend.protocol import Load, LoadFailed, LoadFailure, LoadFinished, LoadProgress, ProtocolError
+from modeldeck.backend.residents import Resident
 from modeldeck.backend.stall import Stalled, StallWatch
 from modeldeck.backend.text import clean_text
 
@@ -61,10 +62,19 @@ async def load_in(
 
 
 class LoadOperation:
-    """The task of one load and what its caller is told of it."""
+    """The task of one load and what its caller is told of it.
 
-    def __init__(self, request: LoadRequest) -> None:
+    ``unload`` are the models that make room first. It begins when the load ``after`` which it comes has ended.
+    """
+
+    def __init__(
+        self, request: LoadRequest, unload: Collection[str] = (), after: LoadOperation | None = None
+    ) -> None:
         self.request = request
+        self.unload = tuple(unload)
+        self.made_room: set[Resident] = set()
+        """What was unloaded for it, and comes back if it fails."""
+        self._after = after
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
         self._progress: dict[LoadStage, LoadProgress] = {}
@@ -72,13 +82,23 @@ class LoadOperation:
 
     def start(self, work: Callable[[LoadOperation], Coroutine[Any, Any, None]]) -> None:
         """Run the work in the background."""
-        self._task = asyncio.create_task(work(self), name=f"load of {self.request.model_id}")
+        self._task = asyncio.create_task(self._run(work), name=f"load of {self.request.model_id}")
         self._task.add_done_callback(lambda _: self._moved.set())
 
     @property
     def running(self) -> bool:
-        """Whether it has not come to its end yet."""
+        """Whether it has not come to its end yet, or has never begun since the one before it still ends."""
+        return self._ends_later or (self._after is not None and self._after.running)
+
+    @property
+    def _ends_later(self) -> bool:
         return self._task is not None and not self._task.done()
+
+    async def _run(self, work: Callable[[LoadOperation], Coroutine[Any, Any, None]]) -> None:
+        if self._after is not None:
+            await self._after.wait()
+            self._after = None  # or a chain of all loads before would be kept
+        await work(self)
 
     def put(self, progress: LoadProgress) -> None:
         """Keep progress for the caller; newer progress of a stage replaces older."""
@@ -88,11 +108,11 @@ class LoadOperation:
     async def steps(self) -> AsyncGenerator[LoadProgress, None]:
         """Progress until the end. Raises what the load ended with; closing it early cancels the load."""
         try:
-            while self.running or self._progress:
+            while self._ends_later or self._progress:
                 await self._moved.wait()
                 while self._progress:
                     yield self._progress.pop(next(iter(self._progress)))
-                if self.running:
+                if self._ends_later:
                     self._moved.clear()
         finally:
             self.abandon()
@@ -108,10 +128,12 @@ class LoadOperation:
             return False
         if not self._cancelled:  # a second cancel would hit the clean-up
             self._cancelled = True
-            self._task.cancel()
+            self._task.cancel()  # which does nothing where it is done
         return True
 
     async def wait(self) -> None:
         """Wait until the load has ended, however it ended, and its engine is reaped or handed over."""
         if self._task is not None:
             await asyncio.wait({self._task})
+        if self._after is not None:  # this one was cancelled before its turn came
+            await self._after.wait()

@@ -14,13 +14,20 @@ from modeldeck.backend.cgroups import Cgroups, MemoryLimit
 from modeldeck.backend.devices import available_devices, usable_cores
 from modeldeck.backend.gpu_driver import GpuDriver
 from modeldeck.backend.gpu_reader import RETRY_SECONDS, GpuReader
-from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading, UnreadableDevice
+from modeldeck.backend.memory_reading import (
+    DeviceMemory,
+    DeviceProcess,
+    EngineMemory,
+    MemoryReading,
+    UnreadableDevice,
+)
 from modeldeck.backend.processes import family, mapped_bytes, resident_bytes, swapped_bytes
 
 __all__ = [
     "RETRY_SECONDS",
     "DeviceMemory",
     "DeviceProcess",
+    "EngineMemory",
     "MemoryMonitor",
     "MemoryReading",
     "UnreadableDevice",
@@ -46,14 +53,20 @@ class MemoryMonitor:
 
     def read(self, pids: Sequence[int] = ()) -> MemoryReading:
         """The devices, the RAM and the swap, and what these processes (the engines) and their children hold."""
-        engines = family(pids, self._proc)
+        families = {pid: family([pid], self._proc) for pid in pids}
+        engines = frozenset[int]().union(*families.values())
         ram = self._ram(sum(mapped_bytes(pid, self._proc) for pid in engines))
+        held = {pid: resident_bytes(pid, self._proc) for pid in engines}
         gpus = self._gpus.read(engines, ram)
         return MemoryReading(
             devices=gpus.devices,
             ram=ram,
             swap=self._swap(),
-            engine_bytes=sum(resident_bytes(pid, self._proc) for pid in engines),
+            engine_bytes=sum(held.values()),
+            engines=tuple(
+                EngineMemory(leader, sum(held[pid] for pid in members), tuple(sorted(members)))
+                for leader, members in families.items()
+            ),
             engine_swap_bytes=sum(swapped_bytes(pid, self._proc) for pid in engines),
             unreadable=gpus.unreadable,
             problem=gpus.problem,

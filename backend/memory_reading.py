@@ -63,6 +63,21 @@ class UnreadableDevice(Struct, frozen=True):
     """``GPU is lost (15)``."""
 
 
+class EngineMemory(Struct, frozen=True):
+    """What one engine holds."""
+
+    pid: int
+    """Of its leader."""
+    ram_bytes: int
+    """Resident bytes of its processes."""
+    pids: tuple[int, ...] = ()
+    """Its processes, as the driver of a GPU may name them; the leader alone where empty."""
+
+    def is_one(self, pid: int) -> bool:
+        """Whether this is one of its processes."""
+        return pid in self.pids or pid == self.pid
+
+
 class MemoryReading(Struct, frozen=True, kw_only=True):
     """All devices at one moment."""
 
@@ -72,9 +87,11 @@ class MemoryReading(Struct, frozen=True, kw_only=True):
     swap: DeviceMemory | None = None
     """None where there is none, or nobody may look."""
     engine_bytes: int = 0
-    """Resident bytes of the engine and its children; what they share is counted in each."""
+    """Resident bytes of all engines and their children; what they share is counted in each."""
+    engines: tuple[EngineMemory, ...] = ()
+    """The same, engine by engine."""
     engine_swap_bytes: int = 0
-    """What of the engine and its children lies in the swap."""
+    """What of the engines and their children lies in the swap."""
     unreadable: tuple[UnreadableDevice, ...] = ()
     """Devices that this process may use and that do not answer; they are asked again."""
     problem: str = ""

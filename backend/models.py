@@ -146,6 +146,8 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     """How much disk all prepared GGUF copies together may take; 0 keeps none."""
     size_bytes: int | None = None
     """Of the weights' files as they were listed: what is measured of the load holds only for a model of this size."""
+    idle_minutes: float = 0.0
+    """After so long without a reply the model is unloaded; 0 keeps it. The manager's business, not the engine's."""
 
 
 class LoadStage(StrEnum):
@@ -224,7 +226,7 @@ class GenerationStats(Struct, frozen=True, kw_only=True):
 
 
 class ModelStatus(StrEnum):
-    """Where the manager stands with its model."""
+    """Where the manager stands with a model."""
 
     NOT_LOADED = "NOT LOADED"
     LOADING = "LOADING"

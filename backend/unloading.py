@@ -8,8 +8,8 @@ from time import monotonic
 
 from msgspec import Struct
 
-from modeldeck.backend.estimate.credit import credit_of
-from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading
+from modeldeck.backend.estimate.credit import held_by
+from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, EngineMemory, MemoryReading
 from modeldeck.backend.models import LoadedModel
 
 ReadMemory = Callable[[], Awaitable[MemoryReading | None]]
@@ -42,10 +42,11 @@ class Freed(Struct, frozen=True, kw_only=True):
 class Unloading:
     """The memory before an engine ends; ``finish`` waits for it to come back. One for each unload."""
 
-    def __init__(self, read: ReadMemory, before: MemoryReading, loaded: LoadedModel) -> None:
+    def __init__(self, read: ReadMemory, before: MemoryReading, pid: int, loaded: LoadedModel) -> None:
         self._read = read
-        self._before = {device.name: device for device in before.devices if _is_told(device)}
-        held = credit_of(before, loaded)
+        self._engine = next((one for one in before.engines if one.pid == pid), EngineMemory(pid, 0))
+        self._before = {device.name: device for device in before.devices if self._is_told(device)}
+        held = held_by(before, pid, loaded)
         gpus = {name: held_bytes for name, held_bytes in held.items() if name in self._before}
         on_gpu = any(name != "ram" for name in held)
         self._held = gpus if on_gpu else held
@@ -53,10 +54,10 @@ class Unloading:
         for then, and nothing claimed."""
 
     @classmethod
-    async def begin(cls, read: ReadMemory, loaded: LoadedModel) -> Unloading | None:
-        """Look at the memory while the engine still holds the model; None where nobody can tell."""
+    async def begin(cls, read: ReadMemory, pid: int, loaded: LoadedModel) -> Unloading | None:
+        """Look at the memory while the engine with this pid still holds the model; None where nobody can tell."""
         before = await read()
-        return cls(read, before, loaded) if before is not None else None
+        return cls(read, before, pid, loaded) if before is not None else None
 
     async def finish(self, seconds: float = PATIENCE) -> tuple[Freed, ...]:
         """The engine is gone and reaped: wait until its memory is back, but no longer than ``seconds``."""
@@ -75,24 +76,20 @@ class Unloading:
             if name not in self._before:  # RAM: what a process held is back the moment that it is reaped
                 found.append(Freed(device=name, held_bytes=held, freed_bytes=held))
             elif name in now:
-                found.append(_freed(self._before[name], now[name], held))
+                found.append(self._freed(self._before[name], now[name], held))
         return tuple(found)
 
+    def _freed(self, before: DeviceMemory, after: DeviceMemory, held: int) -> Freed:
+        """What others took or gave back meanwhile is left out."""
+        expected = before.used_bytes - held + self._of_others(after) - self._of_others(before)
+        missing = max(0, after.used_bytes - expected)
+        freed = max(0, held - missing)
+        holders = after.processes if freed < ENOUGH * held else ()
+        return Freed(device=before.name, held_bytes=held, freed_bytes=freed, holders=holders)
 
-def _freed(before: DeviceMemory, after: DeviceMemory, held: int) -> Freed:
-    """What others took or gave back meanwhile is left out."""
-    ours = {process.pid for process in before.processes if process.ours}  # also when they are gone from the engines
-    expected = before.used_bytes - held + _of_others(after, ours) - _of_others(before, ours)
-    missing = max(0, after.used_bytes - expected)
-    freed = max(0, held - missing)
-    holders = after.processes if freed < ENOUGH * held else ()
-    return Freed(device=before.name, held_bytes=held, freed_bytes=freed, holders=holders)
+    def _is_told(self, device: DeviceMemory) -> bool:
+        """Whether the driver says what it holds; in a container it may know processes by other numbers."""
+        return any(self._engine.is_one(one.pid) and one.used_bytes is not None for one in device.processes)
 
-
-def _is_told(device: DeviceMemory) -> bool:
-    """Whether the driver says what the engine holds; in a container it may know processes by other numbers."""
-    return any(process.ours and process.used_bytes is not None for process in device.processes)
-
-
-def _of_others(device: DeviceMemory, ours: set[int]) -> int:
-    return sum(process.used_bytes or 0 for process in device.processes if process.pid not in ours)
+    def _of_others(self, device: DeviceMemory) -> int:
+        return sum(one.used_bytes or 0 for one in device.processes if not self._engine.is_one(one.pid))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager, suppress
 
 import psutil
@@ -17,9 +17,9 @@ from modeldeck.config.generation import BUILT_IN, GenerationSettings
 HELLO = (ChatMessage("user", "hello"),)
 
 
-def a_request(name: str = "org/model") -> LoadRequest:
+def a_request(name: str = "org/model", *, idle_minutes: float = 0.0) -> LoadRequest:
     """A load that the scripted engine takes."""
-    return LoadRequest(model_id=name, path=f"/scripted/{name}")
+    return LoadRequest(model_id=name, path=f"/scripted/{name}", idle_minutes=idle_minutes)
 
 
 @asynccontextmanager
@@ -41,10 +41,17 @@ def status_of(manager: PipelineManager) -> ModelStatus:
     return manager.status
 
 
-async def load(manager: PipelineManager, name: str = "org/model", *, replace: bool = False) -> list[LoadProgress]:
+async def load(
+    manager: PipelineManager, name: str = "org/model", *, unload: Collection[str] = (), replace: bool = False
+) -> list[LoadProgress]:
     """Load to the end; returns the progress."""
-    async with aclosing(manager.load(a_request(name), replace=replace)) as steps:
+    async with aclosing(manager.load(a_request(name), unload=unload, replace=replace)) as steps:
         return [step async for step in steps]
+
+
+def held(manager: PipelineManager) -> list[str]:
+    """The models that are held, in the order of their numbers."""
+    return [one.model_id for one in manager.residents]
 
 
 async def reply(

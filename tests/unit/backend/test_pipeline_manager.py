@@ -22,7 +22,7 @@ from modeldeck.backend.errors import (
     UnsupportedModel,
 )
 from modeldeck.backend.manager_state import Failure
-from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+from modeldeck.backend.memory_reading import DeviceMemory, EngineMemory, MemoryReading
 from modeldeck.backend.models import FinishReason, LoadStage, ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
@@ -65,12 +65,12 @@ async def test_replies_follow_their_settings_without_a_new_load() -> None:
         assert (said, stats.finish_reason) == ("t=0.7 ", FinishReason.LENGTH)
 
 
-async def test_a_load_unloads_the_model_before_and_says_so() -> None:
+async def test_a_load_unloads_what_shall_make_room_and_says_so() -> None:
     async with managing(scripted_starter()) as manager:
         await load(manager, "a")
         first = manager.engine_pids
         seen = record(manager)
-        await load(manager, "b")
+        await load(manager, "b", unload=["a"])
         assert seen == [S.LOADED, S.UNLOADING, S.NOT_LOADED, S.LOADING, S.LOADED]
         assert manager.loaded is not None
         assert manager.loaded.model_id == "b"
@@ -86,7 +86,7 @@ class TestBringingBack:
             await load(manager, "a")
             seen = record(manager)
             with pytest.raises(NotEnoughMemory) as raised:
-                await load(manager, "b")
+                await load(manager, "b", unload=["a"])
             assert seen == [S.LOADED, S.UNLOADING, S.NOT_LOADED, S.LOADING, S.FAILED, S.LOADING, S.LOADED]
             assert manager.loaded is not None
             assert manager.loaded.model_id == "a"
@@ -101,7 +101,7 @@ class TestBringingBack:
         async with managing(scripted_starter("serve", "ready\nwait load\nsignal KILL", "serve")) as manager:
             await load(manager, "a")
             with pytest.raises(EngineDied):
-                await load(manager, "b")
+                await load(manager, "b", unload=["a"])
             assert manager.request == a_request("a")
             assert status_of(manager) is S.LOADED
 
@@ -110,7 +110,7 @@ class TestBringingBack:
         async with managing(scripted_starter(*scripts)) as manager:
             await load(manager, "a")
             with pytest.raises(NotEnoughMemory) as raised:
-                await load(manager, "b")
+                await load(manager, "b", unload=["a"])
             assert status_of(manager) is S.FAILED
             assert (manager.request, manager.error) == (a_request("b"), raised.value)
             assert "could not be loaded again: it is gone" in raised.value.detail
@@ -120,7 +120,7 @@ class TestBringingBack:
         slow = "wait load\nprogress reading_weights 1 2\nhang"
         async with managing(scripted_starter("serve", "fail-load memory no room\nserve", slow)) as manager:
             await load(manager, "a")
-            task = asyncio.create_task(load(manager, "b"))
+            task = asyncio.create_task(load(manager, "b", unload=["a"]))
             await eventually(lambda: manager.failure is not None and manager.progress and manager.progress.done)
             with pytest.raises(EngineBusy, match=r"^a is being loaded"):
                 await load(manager, "c")
@@ -154,7 +154,7 @@ class TestBringingBack:
         gated = f"load-gate {tmp_path / 'never'}\nserve"
         async with managing(scripted_starter("serve", "fail-load memory no room\nserve", gated)) as manager:
             await load(manager, "a")
-            task = asyncio.create_task(load(manager, "b"))
+            task = asyncio.create_task(load(manager, "b", unload=["a"]))
             await eventually(lambda: manager.failure is not None and manager.status is S.LOADING)
             await manager.cancel_load()
             with pytest.raises(LoadCancelled):
@@ -167,7 +167,7 @@ class TestBringingBack:
     async def test_a_cancelled_load_brings_nothing_back(self, tmp_path: Path) -> None:
         async with managing(scripted_starter("serve", f"load-gate {tmp_path / 'never'}\nserve")) as manager:
             await load(manager, "a")
-            task = asyncio.create_task(load(manager, "b"))
+            task = asyncio.create_task(load(manager, "b", unload=["a"]))
             await until(manager, S.LOADING)
             await manager.cancel_load()
             with pytest.raises(LoadCancelled):
@@ -181,7 +181,7 @@ async def test_an_unload_tells_what_came_back_and_a_close_does_not_wait_for_it()
     async def read() -> MemoryReading:
         asked.append(manager.model_pids)
         ram = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=1)
-        return MemoryReading(devices=(), ram=ram, engine_bytes=700 if manager.model_pids else 0)
+        return MemoryReading(devices=(), ram=ram, engines=tuple(EngineMemory(pid, 700) for pid in manager.model_pids))
 
     async with managing(scripted_starter()) as manager:
         manager.read_memory = read
@@ -255,14 +255,14 @@ async def test_a_second_load_is_refused_and_changes_nothing(tmp_path: Path) -> N
         assert manager.request == a_request("a")
 
 
-async def test_a_load_during_an_unload_is_refused_unless_it_may_replace() -> None:
+async def test_a_load_waits_for_an_unload_that_runs() -> None:
     async with managing(scripted_starter("ignore shutdown\nserve", "serve")) as manager:
         await load(manager, "a")
         unloading = asyncio.create_task(manager.unload())
         await until(manager, S.UNLOADING)
-        with pytest.raises(EngineBusy, match="being unloaded"):
-            await load(manager, "b")
-        await load(manager, "b", replace=True)
+        seen = record(manager)
+        await load(manager, "b")
+        assert seen == [S.UNLOADING, S.NOT_LOADED, S.LOADING, S.LOADED]
         await unloading
         assert manager.request == a_request("b")
 
@@ -314,7 +314,7 @@ async def test_a_load_cancelled_before_its_first_breath_is_cancelled_all_the_sam
 async def test_a_load_cancelled_while_the_model_before_is_unloaded_ends_both() -> None:
     async with managing(scripted_starter("ignore shutdown\nignore term\nserve")) as manager:
         await load(manager, "a")
-        task = asyncio.create_task(load(manager, "b"))
+        task = asyncio.create_task(load(manager, "b", unload=["a"]))
         await until(manager, S.UNLOADING)
         await manager.cancel_load()
         with pytest.raises(LoadCancelled):

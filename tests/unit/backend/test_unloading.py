@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading
+from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, EngineMemory, MemoryReading
 from modeldeck.backend.models import LoadedModel
 from modeldeck.backend.unloading import Freed, Unloading
 from tests.fakes.in_process import LOADED
@@ -25,7 +25,8 @@ def reading(used: float, *processes: DeviceProcess, engine: float = 0) -> Memory
         name="cuda:0", label="GPU", used_bytes=int(used * GB), total_bytes=80 * GB, processes=tuple(processes)
     )
     ram = DeviceMemory(name="ram", label="RAM", used_bytes=30 * GB, total_bytes=128 * GB)
-    return MemoryReading(devices=(gpu,), ram=ram, engine_bytes=int(engine * GB))
+    engines = (EngineMemory(1, int(engine * GB)),) if engine else ()
+    return MemoryReading(devices=(gpu,), ram=ram, engines=engines)
 
 
 async def unload(
@@ -38,7 +39,7 @@ async def unload(
         last[:] = [next(following, *last)]
         return last[0]
 
-    unloading = await Unloading.begin(read, loaded)
+    unloading = await Unloading.begin(read, 1, loaded)
     return await unloading.finish(seconds) if unloading is not None else ()
 
 
