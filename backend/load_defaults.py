@@ -19,4 +19,5 @@ def default_request(settings: Settings, model: ModelInfo) -> LoadRequest:
         quantization=Quantization.NONE if plain else Quantization(settings.quantization),
         prepared_copy_limit_bytes=int(settings.gguf_copies_gb * _GB),
         size_bytes=model.size_bytes,
+        idle_minutes=settings.idle_minutes,
     )

@@ -67,9 +67,7 @@ class LoadOperation:
     ``unload`` are the models that make room first. It begins when the load ``after`` which it comes has ended.
     """
 
-    def __init__(
-        self, request: LoadRequest, unload: Collection[str] = (), after: LoadOperation | None = None
-    ) -> None:
+    def __init__(self, request: LoadRequest, unload: Collection[str] = (), after: LoadOperation | None = None) -> None:
         self.request = request
         self.unload = tuple(unload)
         self.made_room: set[Resident] = set()

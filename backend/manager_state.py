@@ -67,8 +67,7 @@ class ManagerState:
 
     @property
     def front(self) -> Resident | None:
-        """The model that the status is about: one that loads, else one that goes, else the current one, else one that
-        failed while nothing else was there."""
+        """The model that the status is about: one that loads, else one that goes, else the current, else one lost."""
         if self._loading is not None:
             return self._loading
         leaving = next((one for one in self.residents if one.status is ModelStatus.UNLOADING), None)
@@ -125,6 +124,12 @@ class ManagerState:
         """The engines that hold models and the one that is loading."""
         engines = [*self.residents, *([self._loading] if self._loading is not None else [])]
         return tuple(one.pid for one in engines if one.pid is not None)
+
+    @property
+    def paths_in_use(self) -> tuple[str, ...]:
+        """Of the models that engines hold or load."""
+        engines = [*self.residents, *([self._loading] if self._loading is not None else [])]
+        return tuple(one.request.path for one in engines)
 
     def _copy_written(self) -> None:
         self._copies_written += 1

@@ -29,7 +29,7 @@ from modeldeck.backend.residents import Resident
 from modeldeck.backend.spare_engine import EngineStarter, SpareEngine
 from modeldeck.backend.stall import StallWatch
 from modeldeck.backend.text import clean_name
-from modeldeck.backend.unloading import Unloading
+from modeldeck.backend.unloading import Freed, Unloading
 from modeldeck.config.generation import GenerationSettings
 
 __all__ = ["EngineStarter", "PipelineManager"]
@@ -166,12 +166,11 @@ class PipelineManager(ManagerState):
         EngineDied. The text is untrusted.
         """
         resident = self.residents.current
-        if resident is None or resident.status is not ModelStatus.LOADED:
+        engine, loaded = (resident.engine, resident.loaded) if resident is not None else (None, None)
+        if resident is None or engine is None or loaded is None or resident.status is not ModelStatus.LOADED:
             raise NotLoaded("No model is loaded; load one first.")
         if resident.generating:
             raise GenerationError("A reply is being written; stop it first.")
-        engine, loaded = resident.engine, resident.loaded
-        assert engine is not None and loaded is not None  # it is LOADED
         with engine.open_stream() as stream:
             resident.stop_idling()
             resident.reply = reply = Reply(engine, stream)
@@ -195,6 +194,7 @@ class PipelineManager(ManagerState):
     async def close(self) -> None:
         """End everything that runs, and reap it; nothing can be loaded afterwards."""
         self._closed = True
+        self.on_unloaded = None  # that is no news any more
         await self.cancel_load()
         await self._spare.close()
         await asyncio.gather(*(self._release(one, Reason.ASKED, CLOSE_GRACE, look=False) for one in self.residents))
@@ -354,7 +354,7 @@ class PipelineManager(ManagerState):
         resident.stop_idling()
         resident.become(ModelStatus.UNLOADING)
         self._changed()
-        freed = ()
+        freed: tuple[Freed, ...] = ()
         try:
             if look and resident.reply is not None:
                 await resident.reply.stop()

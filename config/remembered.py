@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from modeldeck.config.atomic import write_atomically
-from modeldeck.config.settings import AttentionName, Device, DtypeName, QuantizationName
+from modeldeck.config.settings import AttentionName, Device, DtypeName, IdleMinutes, QuantizationName
 from modeldeck.config.shared_file import locked
 
 MOST = 300
@@ -24,6 +24,7 @@ class LoadOptions(Struct, frozen=True, forbid_unknown_fields=True):
     dtype: DtypeName
     quantization: QuantizationName
     attention: AttentionName = "auto"
+    idle_minutes: IdleMinutes = 0.0
 
 
 class RememberedLoads:

@@ -15,6 +15,16 @@ Device = Annotated[
     Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)\Z", extra={"limits": "auto, cpu, mps, cuda or cuda:N"}),
 ]
 Folder = Annotated[str, Meta(min_length=1)]
+MOST_IDLE_MINUTES = 100_000
+IdleMinutes = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=MOST_IDLE_MINUTES,
+        title="Idle time-out",
+        description="A model is unloaded after so many minutes without a reply; 0 keeps it",
+    ),
+]
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 QuantizationName = Literal["none", "8bit", "4bit"]
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2"]
@@ -36,6 +46,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quantization: Annotated[
         QuantizationName, Meta(title="Quantization", description="What bitsandbytes does while a model loads")
     ] = "none"
+    max_models: Annotated[
+        int,
+        Meta(ge=1, le=9, title="Models held", description="How many models may be held at a time, if memory allows"),
+    ] = 4
+    idle_minutes: IdleMinutes = 0.0
     spare_engine: Annotated[
         bool, Meta(title="Spare engine", description="Keep one engine ready, so that loads skip the imports (350 MB)")
     ] = True

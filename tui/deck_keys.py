@@ -16,6 +16,21 @@ DECK_KEYS: tuple[BindingType, ...] = (
         id="model.options",
         tooltip="Choose device, dtype, quantization, attention",
     ),
+    *(
+        Binding(
+            str(number),
+            f"screen.switch({number})",
+            f"Model {number}",
+            show=False,
+            id=f"model.{number}",
+            tooltip="Talk to the loaded model with this number",
+        )
+        for number in range(1, 10)
+    ),
+    Binding(
+        "minus", "screen.switch_back", "Previous", show=False, id="model.previous", tooltip="Talk to the model before"
+    ),
+    Binding("p", "screen.pin", "Pin", show=False, id="model.pin", tooltip="Keep a loaded model, whatever needs room"),
     Binding("u", "screen.unload", "Unload", id="model.unload", tooltip="Unload the model and free its memory"),
     Binding("c", "screen.configure", "Config", id="generation.edit", tooltip="Edit the generation settings"),
     Binding("a", "screen.add", "Add", show=False, id="model.add", tooltip="Add a model by its path or its Hub id"),

@@ -89,20 +89,16 @@ class DeleteFlow:
 
     def _refusal(self, model: ModelInfo) -> str:
         name = clean_name(model.name)
-        request = self._manager.request
         if model.source is ModelSource.STARTER:
             return f"{name} is the starter, which is part of an installed package; it is not deleted here."
         if model.id in self._running:
             return f"{name} is being deleted."
-        if request is None or request.model_id != model.id:
-            return ""
-        match self._manager.status:
-            case ModelStatus.LOADED | ModelStatus.UNLOADING:
-                return f"{name} is loaded. Unload it with u, then delete it."
-            case ModelStatus.LOADING:
-                return f"{name} is being loaded. Stop that with escape, then delete it."
-            case _:
-                return ""
+        if self._manager.residents.find(model.id) is not None:
+            return f"{name} is loaded. Unload it with u, then delete it."
+        request = self._manager.request
+        if self._manager.status is ModelStatus.LOADING and request is not None and request.model_id == model.id:
+            return f"{name} is being loaded. Stop that with escape, then delete it."
+        return ""
 
     async def _delete(self, model: ModelInfo, plan: Shown) -> None:
         name = clean_name(model.name)

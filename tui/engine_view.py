@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """The state of the one engine, in words that are safe to draw."""
+    """The state of the model in front, in words that are safe to draw."""
 
     status: ModelStatus = ModelStatus.NOT_LOADED
     model_id: str | None = None
@@ -27,6 +27,10 @@ class EngineView:
     """``bf16``, ``bf16 4bit``; with the attention where that was not left to the library: ``bf16 eager``."""
     error: str = ""
     """Why the state is FAILED, as a sentence."""
+    pinned: bool = False
+    """Whether it stays until it is unloaded by hand."""
+    others: str = ""
+    """The other models that are held, with their numbers: ``2 Llama-3-8B, 3 SmolLM2``."""
     freed: str = ""
     """What the last unload gave back, while nothing is loaded."""
 
@@ -36,15 +40,19 @@ class EngineView:
 
         ``advice`` takes the place of the error's own sentence, where figures say more.
         """
-        request, loaded = manager.request, manager.loaded
-        if manager.status is ModelStatus.NOT_LOADED or request is None:
+        front = manager.front
+        if front is None or front.status is ModelStatus.NOT_LOADED:
             return cls(status=manager.status, freed=freed_words(manager.freed))
+        request, loaded = front.request, front.loaded
+        others = [one for one in manager.residents if one is not front]
         return cls(
             status=manager.status,
             model_id=request.model_id,
             model_name=clean_name(name_of(request.model_id)),
             device=clean_name(loaded.device) if loaded else "",
             precision=_precision(loaded, request.attention) if loaded else "",
+            pinned=front.pinned,
+            others=", ".join(f"{one.number} {clean_name(name_of(one.model_id), 40)}" for one in others),
             error=clean_name(advice or str(manager.error), 500) if manager.error else "",
         )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from textual.content import Content
 
 from modeldeck.backend.estimate.figures import DeviceNeed, Estimate, Suggestion, Verdict
+from modeldeck.backend.estimate.planning import Holder, Room
 from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
-from modeldeck.backend.models import LoadRequest, Quantization
+from modeldeck.backend.models import LoadRequest, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fit
 from modeldeck.tui.format import gigabytes, whole
@@ -25,8 +28,8 @@ _NAMED = 2
 """How many of the processes that hold a device's memory are named."""
 
 
-def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
-    """Some lines, the verdict first; ``unloads``: another model makes room."""
+def fit_lines(fit: Fit, request: LoadRequest, name_of: Callable[[str], str]) -> list[Content]:
+    """Some lines, the verdict first, and last what becomes of the models that are held."""
     told = fit.estimate
     lines = [_verdict_line(told)]
     if told.devices:
@@ -35,13 +38,61 @@ def fit_lines(fit: Fit, request: LoadRequest, unloads: bool) -> list[Content]:
         if told.measured_bytes is not None and told.grounds:
             lines.append(Content(told.grounds[0]))  # what was measured, and for how long a conversation
         lines += _reclaimable_lines(told)
-        lines += [_free_line(device, unloads) for device in told.devices if device.holds_model or _is_noticed(device)]
+        lines += [_free_line(device) for device in told.devices if device.holds_model or _is_noticed(device)]
         lines += _held_lines(told, fit.memory)
     elif told.grounds:
         lines.append(Content(told.grounds[0]))
     if would := _would_fit(fit, request):
         lines.append(Content(would))
+    return [*lines, *(Content(plan) for plan in plan_lines(fit.room, request.model_id, name_of))]
+
+
+def plan_lines(room: Room, model_id: str, name_of: Callable[[str], str]) -> list[str]:
+    """What goes for a load, and what stays; nothing where nothing else is held."""
+    lines = []
+    if gone := [one for one in room.unload if one.model_id != model_id]:
+        again = "them" if len(gone) > 1 else "it"
+        lines.append(f"{unloading_words(gone, name_of)} first, and loads {again} again if this load fails.")
+    elif room.unload:
+        lines.append("Loads it anew: what is loaded now goes first, and comes back if this load fails.")
+    if room.keeps:
+        names = _listed([clean_name(name_of(one.model_id)) for one in room.keeps])
+        may_go = any(not one.pinned for one in room.keeps)
+        lines.append(f"Keeps {names}{', unless memory runs out in the load' if may_go else ''}.")
     return lines
+
+
+def replacing_words(
+    model: ModelInfo, stops: str, room: Room, needs: Estimate | None, name_of: Callable[[str], str]
+) -> str:
+    """The plan of a load as a question; ``stops`` is what is being loaded now, or empty."""
+    said = [f"{clean_name(stops)} is still loading, and stops."] if stops else []
+    gone = [one for one in room.unload if one.model_id != model.id]
+    if gone:
+        said.append(f"{unloading_words(gone, name_of)}.")
+    load = f"Then loads {clean_name(model.name)}" if said else f"Loads {clean_name(model.name)}"
+    if needs is not None and needs.verdict is not Verdict.UNKNOWN:
+        load += f" (about {gigabytes(sum(need.needed_bytes for need in _holders(needs)))} GB): {needs.verdict.value}"
+    return " ".join([*said, f"{load}."])
+
+
+def unloading_words(gone: Sequence[Holder], name_of: Callable[[str], str]) -> str:
+    """``Unloads Qwen3-8B (14.2 GB) and Llama (9.8 GB)``."""
+    ends = "".join(
+        f"Ends the reply of {clean_name(name_of(one.model_id))}, and unloads" for one in gone if one.generating
+    )
+    named = [f"{clean_name(name_of(one.model_id))}{_weight(one)}" for one in gone]
+    return f"{ends or 'Unloads'} {_listed(named)}"
+
+
+def _weight(holder: Holder) -> str:
+    on_gpus = {device: size for device, size in holder.held.items() if device != "ram"}
+    size = sum((on_gpus or holder.held).values())
+    return f" ({gigabytes(size)} GB)" if size >= _WORTH_SAYING else ""
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def out_of_memory_words(fit: Fit, request: LoadRequest, instead: Estimate | None) -> str:
@@ -117,8 +168,8 @@ def _reclaimable_lines(told: Estimate) -> list[Content]:
     return [Content(f"More will show as used: {gigabytes(reclaimable)} GB of the file, until others need the room")]
 
 
-def _free_line(device: DeviceNeed, unloads: bool) -> Content:
-    freed = f" + {gigabytes(device.credit_bytes)} from unloading" if device.credit_bytes and unloads else ""
+def _free_line(device: DeviceNeed) -> Content:
+    freed = f" + {gigabytes(device.credit_bytes)} from unloading" if device.credit_bytes else ""
     short = f", {gigabytes(-device.left_bytes)} GB short" if device.left_bytes < 0 else ""
     total = f" of {gigabytes(device.total_bytes)}" if device.total_bytes else ""
     return Content(f"Free  {gigabytes(device.free_bytes)}{total} GB {_place(device.device)}{freed}{short}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modeldeck.backend.estimate.credit import credit_of
+from modeldeck.backend.estimate.credit import added, held_by
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Estimate, Suggestion, Verdict
-from modeldeck.backend.models import LoadedModel, LoadRequest, ModelFormat, ModelInfo
+from modeldeck.backend.estimate.planning import Holder, Room, make_room
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo
 
 if TYPE_CHECKING:
     from modeldeck.backend.measurements import Measurement
     from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+    from modeldeck.backend.residents import Resident
     from modeldeck.tui.memory_feed import MemoryFeed
 
 _NOTICED = 0.01
@@ -29,27 +31,32 @@ class Fit:
     """Everything that is said about one load before it is tried."""
 
     estimate: Estimate
+    """With what ``room`` gives back."""
     suggestion: Suggestion
     memory: MemoryReading
+    room: Room
 
 
 class Fitting:
     """Estimates against one reading, which a newer one replaces only when that makes a difference.
 
-    ``request_for`` says how enter would load a model. Quick: arithmetic over what is in memory.
+    ``request_for`` says how enter would load a model, ``residents`` what is held, ``most_models`` how many may be.
+    Quick: arithmetic over what is in memory.
     """
 
     def __init__(
         self,
         feed: MemoryFeed,
         request_for: Callable[[ModelInfo], LoadRequest],
-        loaded: Callable[[], LoadedModel | None],
+        residents: Iterable[Resident],
+        most_models: int,
         measured: Measured,
         find_copy: FindCopy,
     ) -> None:
         self._feed = feed
         self._request_for = request_for
-        self._loaded = loaded
+        self._residents = residents
+        self._most_models = most_models
         self._measured = measured
         self._find_copy = find_copy
         self._prepared: dict[str, bool] = {}
@@ -84,9 +91,16 @@ class Fitting:
             self.outdate()
 
     def estimate(
-        self, model: ModelInfo, request: LoadRequest | None = None, context_tokens: int = DEFAULT_CONTEXT
+        self,
+        model: ModelInfo,
+        request: LoadRequest | None = None,
+        context_tokens: int = DEFAULT_CONTEXT,
+        credit: Mapping[str, int] | None = None,
     ) -> Estimate | None:
-        """What a load needs, as enter would do it where no ``request`` is given; None while the memory is unknown."""
+        """What a load needs, as enter would do it where no ``request`` is given; None while the memory is unknown.
+
+        ``credit`` is what comes back before it; where nothing is said, all that may make room.
+        """
         from modeldeck.backend.estimate.estimating import estimate  # no first frame needs it
         from modeldeck.backend.estimate.placement import first_device
 
@@ -99,7 +113,7 @@ class Fitting:
             wanted,
             reading,
             context_tokens=context_tokens,
-            credit=credit_of(reading, self._loaded()),
+            credit=self._most_credit(reading) if credit is None else credit,
             measured=self._measured(wanted, first_device(wanted.device, reading)),
             prepared=self._prepared.get(model.id, False),
         )
@@ -108,13 +122,23 @@ class Fitting:
         """The estimate and what would fit instead; some twenty estimates."""
         from modeldeck.backend.estimate.suggesting import suggest  # as above
 
-        found, reading = self.estimate(model, request, context_tokens), self._reading
+        room = self.room(model, request, context_tokens)
+        found, reading = self.estimate(model, request, context_tokens, room.credit), self._reading
         if found is None or reading is None:
             return None
-        prepared = self._prepared.get(model.id, False)
-        credit = credit_of(reading, self._loaded())
+        prepared, credit = self._prepared.get(model.id, False), self._most_credit(reading)
         other = suggest(model, request, reading, context_tokens=context_tokens, credit=credit, prepared=prepared)
-        return Fit(found, other, reading)
+        return Fit(found, other, reading, room)
+
+    def room(self, model: ModelInfo, request: LoadRequest, context_tokens: int = DEFAULT_CONTEXT) -> Room:
+        """Which of the models that are held make room for this load."""
+        self._reading = self._feed.reading or self._reading  # a difference that no list shows is one here
+
+        def judge(credit: Mapping[str, int]) -> Verdict:
+            found = self.estimate(model, request, context_tokens, credit)
+            return found.verdict if found is not None else Verdict.UNKNOWN
+
+        return make_room(model.id, self._holders(self._reading), judge, self._most_models)
 
     def uuid_of(self, device: str) -> str:
         """The UUID of a GPU that a load may name; empty where there is none, or nobody tells it."""
@@ -127,21 +151,40 @@ class Fitting:
         found = self.estimate(model, request)
         return found.verdict if found is not None else Verdict.UNKNOWN
 
+    def _holders(self, reading: MemoryReading | None) -> list[Holder]:
+        return [
+            Holder(
+                model_id=one.model_id,
+                held=held_by(reading, one.pid, one.loaded) if reading and one.pid and one.loaded else {},
+                last_used=one.last_used,
+                pinned=one.pinned,
+                generating=one.generating,
+            )
+            for one in self._residents
+        ]
+
+    def _most_credit(self, reading: MemoryReading) -> dict[str, int]:
+        return added(one.held for one in self._holders(reading) if not one.pinned)
+
     def _look(self) -> None:
         reading = self._feed.reading
-        if reading is not self._reading and _differs(self._reading, reading, self._loaded()):
+        if reading is not self._reading and self._differs(self._reading, reading):
             self._reading = reading
             self.outdate()
 
+    def _differs(self, before: MemoryReading | None, after: MemoryReading | None) -> bool:
+        if before is None or after is None:
+            return before is not after
+        return _devices_differ(before, after, self._most_credit(before), self._most_credit(after))
 
-def _differs(before: MemoryReading | None, after: MemoryReading | None, loaded: LoadedModel | None) -> bool:
-    if before is None or after is None:
-        return before is not after
+
+def _devices_differ(
+    before: MemoryReading, after: MemoryReading, freed: Mapping[str, int], held: Mapping[str, int]
+) -> bool:
     old, new = _all_devices(before), _all_devices(after)
     if old.keys() != new.keys():
         return True
     noticed = {name: _NOTICED * max(1, device.total_bytes) for name, device in new.items()}
-    freed, held = credit_of(before, loaded), credit_of(after, loaded)
     return any(
         abs(new[name].free_bytes - old[name].free_bytes) >= noticed[name]
         or abs(held.get(name, 0) - freed.get(name, 0)) >= noticed[name]

@@ -52,11 +52,16 @@ def seconds(duration: float) -> str:
         return f"{duration:.1f} s"
     if duration < 59.5:
         return f"{duration:.0f} s"
-    minutes, rest = divmod(round(duration), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
+    whole_minutes, rest = divmod(round(duration), 60)
+    if whole_minutes < 60:
+        return f"{whole_minutes} min {rest:02d} s"
+    hours, whole_minutes = divmod(whole_minutes, 60)
+    return f"{hours} h {whole_minutes:02d} min"
+
+
+def minutes(count: float) -> str:
+    """A number of minutes without its unit, as it is typed: ``30``, ``0.5``."""
+    return f"{count:g}"
 
 
 def tokens_per_second(rate: float) -> str:

@@ -13,10 +13,12 @@ from modeldeck.backend.errors import (
     BackendError,
     EngineBusy,
     LoadCancelled,
+    NotLoaded,
     QuantizationUnavailable,
     RemoteCodeRefused,
 )
 from modeldeck.backend.estimate.figures import Verdict
+from modeldeck.backend.estimate.planning import Room
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.models import Attention, LoadRequest, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
+    from modeldeck.backend.residents import Resident
     from modeldeck.tui.screens.confirm import Confirm
     from modeldeck.tui.services import Services
 
@@ -57,7 +60,8 @@ class LoadFlow:
         self.fitting = Fitting(
             services.memory,
             self.request_for,
-            lambda: services.manager.loaded,
+            services.manager.residents,
+            services.settings.max_models,
             services.measurements.find,
             services.gguf_copies.find,
         )
@@ -69,7 +73,7 @@ class LoadFlow:
         self._worker: Worker[None] | None = None
         self.news = LoadNews(screen, services, find, self.name_of, self.fitting)
         """What is said of loads that nobody asked about."""
-        self._question: tuple[Confirm, ModelInfo] | None = None
+        self._question: tuple[Confirm, ModelInfo, LoadRequest] | None = None
 
     def name_of(self, model_id: str) -> str:
         """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
@@ -90,13 +94,14 @@ class LoadFlow:
             dtype=last.dtype,
             quantization=Quantization(last.quantization),
             attention=Attention(last.attention),
+            idle_minutes=last.idle_minutes,
         )
 
     def choose(self, model: ModelInfo) -> None:
-        """Enter on a row: load it, or show what is there already."""
+        """Enter on a row: load it, or talk to what is there already."""
         current = self._manager.request
         same = current is not None and current.model_id == model.id
-        if same and self._manager.status is ModelStatus.LOADED:
+        if self.switch(model.id):
             self._show_chat()
         elif same and self._manager.status is ModelStatus.LOADING:
             self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
@@ -116,23 +121,60 @@ class LoadFlow:
             return
         from modeldeck.tui.screens.load_dialog import LoadDialog  # Select, which no first frame waits for
 
-        def answered(request: LoadRequest | None) -> None:
-            if request is not None:
-                self.start(model, request)
+        def answered(chosen: tuple[LoadRequest, Room] | None) -> None:
+            if chosen is not None:
+                self.start(model, *chosen)
 
         request = tried or self.request_for(model)
         own_code = model.needs_remote_code or model.id in self._needs_code
-        dialog = LoadDialog(model, request, self._will_end(), fitting=self.fitting, own_code=own_code)
+        dialog = LoadDialog(model, request, fitting=self.fitting, name_of=self.name_of, own_code=own_code)
         self._screen.app.push_screen(dialog, answered)
 
-    def start(self, model: ModelInfo, request: LoadRequest) -> None:
-        """Load with these options; asks first when that would end something that runs."""
+    def start(self, model: ModelInfo, request: LoadRequest, told: Room | None = None) -> None:
+        """Load with these options; asks first when that would end something of which the user was not told."""
         if self._refuse_broken(model):
             return
-        if self._manager.status in {ModelStatus.LOADING, ModelStatus.UNLOADING} or self._manager.generating:
+        room = self.fitting.room(model, request)
+        may_go = {*(told.unload_ids if told is not None else ()), model.id}
+        if self._manager.load_running or not may_go.issuperset(room.unload_ids):
             self._confirm_replacing(model, request)
         else:
-            self._run(request, replace=False)
+            self._run(request, room, replace=False)
+
+    def switch(self, model_id: str) -> bool:
+        """Talk to this model, if it is held."""
+        try:
+            self._manager.switch(model_id)
+        except NotLoaded:
+            return False
+        return True
+
+    def switch_to_number(self, number: int) -> None:
+        """Talk to the model with this number."""
+        if (found := next((one for one in self._manager.residents if one.number == number), None)) is None:
+            self._say(f"No model has the number {number}.")
+        elif self.switch(found.model_id):
+            self._show_chat()
+
+    def switch_back(self) -> None:
+        """Talk to the model that was talked to before this one."""
+        if (before := self._manager.residents.previous) is None:
+            self._say("No other model is loaded.")
+        elif self.switch(before.model_id):
+            self._show_chat()
+
+    def pin(self, model: ModelInfo | None) -> None:
+        """Pin this model if it is held, else the one that is talked to; or take the pin away."""
+        if (resident := self._meant(model)) is not None:
+            self._manager.pin(resident.model_id, not resident.pinned)
+            name = clean_name(self.name_of(resident.model_id))
+            said = "is pinned: it stays loaded until u" if resident.pinned else "is no longer pinned"
+            self._say(f"{name} {said}.")
+
+    def _meant(self, model: ModelInfo | None) -> Resident | None:
+        """The highlighted model where that is held, else the current one."""
+        residents = self._manager.residents
+        return (residents.find(model.id) if model is not None else None) or residents.current
 
     def cancel(self) -> bool:
         """Stop the load; False when none runs."""
@@ -144,10 +186,10 @@ class LoadFlow:
             self._screen.run_worker(self._manager.cancel_load(), group="cancel", exit_on_error=False)
         return True
 
-    def unload(self) -> None:
-        """Give the memory back; a reply that runs ends first."""
-        if self._manager.status is ModelStatus.LOADED:
-            self._screen.run_worker(self._unload(), group="engine", exit_on_error=False)
+    def unload(self, model: ModelInfo | None) -> None:
+        """Give the memory of this model back if it is held, else that of the current one; its reply ends first."""
+        if (resident := self._meant(model)) is not None:
+            self._screen.run_worker(self._unload(resident.model_id), group="engine", exit_on_error=False)
 
     def show_error(self) -> None:
         """The sentence, what stands behind it, and another try."""
@@ -179,13 +221,6 @@ class LoadFlow:
         detail = "\n".join([*model.problems[1:], model.path])
         self._screen.app.push_screen(ErrorDialog(title, model.why_not_loadable, detail, again=False))
 
-    def _will_end(self) -> str:
-        """The name of the model that a load would unload first, or empty."""
-        request = self._manager.request
-        if request is None or self._manager.status in {ModelStatus.NOT_LOADED, ModelStatus.FAILED}:
-            return ""
-        return self.name_of(request.model_id)
-
     def _refuse_broken(self, model: ModelInfo) -> bool:
         if model.loadable:
             return False
@@ -197,42 +232,38 @@ class LoadFlow:
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._run(request, replace=True)
+                self._run(request, self.fitting.room(model, request), replace=True)
 
         yes = f"Load {clean_name(model.name)}"
-        question = Confirm("Replace the model", self._replacing_words(model), yes)
-        self._question = (question, model)
+        question = Confirm("Replace a model", self._replacing_words(model, request), yes)
+        self._question = (question, model, request)
         self._screen.app.push_screen(question, answered)
 
     def keep_question_true(self) -> None:
         """What was asked about may have ended while nobody answered."""
         if self._question is not None and self._question[0].is_attached:
-            question, model = self._question
-            question.ask(self._replacing_words(model))
+            question, model, request = self._question
+            question.ask(self._replacing_words(model, request))
 
-    def _replacing_words(self, model: ModelInfo) -> str:
-        name, ends = clean_name(model.name), clean_name(self._will_end())
-        if self._manager.generating:
-            return f"{ends} is replying. End the reply, unload it and load {name}?"
-        match self._manager.status:
-            case ModelStatus.LOADING:
-                return f"{ends} is still loading. Stop that and load {name} instead?"
-            case ModelStatus.UNLOADING:
-                return f"{ends} is still being unloaded. Load {name} as soon as that is done?"
-            case ModelStatus.LOADED:
-                return f"{ends} is loaded. Unload it and load {name}?"
-            case _:
-                return f"Load {name}?"
+    def _replacing_words(self, model: ModelInfo, request: LoadRequest) -> str:
+        from modeldeck.tui.fit_words import replacing_words  # nothing is asked before the first frame
 
-    def _run(self, request: LoadRequest, *, replace: bool) -> None:
+        loading = self._manager.request if self._manager.load_running else None
+        stops = self.name_of(loading.model_id) if loading is not None else ""
+        room = self.fitting.room(model, request)
+        needs = self.fitting.estimate(model, request, credit=room.credit)
+        return replacing_words(model, stops, room, needs, self.name_of)
+
+    def _run(self, request: LoadRequest, room: Room, *, replace: bool) -> None:
         self._worker = self._screen.run_worker(
-            self._load(request, replace=replace), name="load", group="engine", exit_on_error=False
+            self._load(request, room, replace=replace), name="load", group="engine", exit_on_error=False
         )
 
-    async def _load(self, request: LoadRequest, *, replace: bool) -> None:
+    async def _load(self, request: LoadRequest, room: Room, *, replace: bool) -> None:
         """The thin seam to the manager, which keeps the state; only what needs an answer is handled here."""
         try:
-            async with aclosing(self._manager.load(request, replace=replace)) as steps:
+            steps = self._manager.load(request, unload=room.unload_ids, replace=replace)
+            async with aclosing(steps):
                 async for step in steps:
                     self._screen.post_message(LoadProgressed(step))
             await self._remember(request)
@@ -258,7 +289,13 @@ class LoadFlow:
         model = self._find(request.model_id)
         if model is None:
             return
-        chosen = LoadOptions(request.device, request.dtype, request.quantization.value, request.attention.value)  # type: ignore[arg-type]  # the dialog offers no others
+        chosen = LoadOptions(
+            device=request.device,
+            dtype=request.dtype,  # type: ignore[arg-type]  # the dialog offers no others
+            quantization=request.quantization.value,
+            attention=request.attention.value,
+            idle_minutes=request.idle_minutes,
+        )
         plain = structs.replace(request, trust_remote_code=False) == default_request(self._settings, model)
         try:
             await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)
@@ -278,15 +315,16 @@ class LoadFlow:
         from modeldeck.tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
-            if yes:
-                self._run(structs.replace(request, quantization=Quantization.NONE), replace=False)
+            model = self._find(request.model_id)
+            if yes and model is not None:
+                self.start(model, structs.replace(request, quantization=Quantization.NONE))
 
         title = f"{request.quantization.value} cannot be applied"
         self._screen.app.push_screen(Confirm(title, str(error), "Load in full precision"), answered)
 
-    async def _unload(self) -> None:
+    async def _unload(self, model_id: str) -> None:
         try:
-            await self._manager.unload()
+            await self._manager.unload(model_id)
         except BackendError as error:
             self._say(str(error), "error")
         finally:

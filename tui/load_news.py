@@ -9,17 +9,19 @@ from msgspec import structs
 
 from modeldeck.backend.errors import NotEnoughMemory
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT
+from modeldeck.backend.manager_state import Reason
 from modeldeck.backend.models import ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
+from modeldeck.tui.format import minutes
 from modeldeck.tui.freed_words import freed_words, missing_sentence
 from modeldeck.tui.messages import EngineChanged
 
 if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
     from textual.screen import Screen
 
-    from modeldeck.backend.manager_state import Failure
-    from modeldeck.backend.unloading import Freed
+    from modeldeck.backend.manager_state import Failure, Unloaded
     from modeldeck.tui.services import Services
 
 
@@ -41,25 +43,29 @@ class LoadNews:
         self._find = find
         self._name_of = name_of
         self._fitting = fitting
-        self._freed_told: tuple[Freed, ...] = ()
         self._failure_told: Failure | None = None
         self.advice = ""
         """What is known beside the error about the last failure: the figures, and what to press; often empty."""
 
     def tell(self) -> None:
         """Say what is new; call it whenever the manager has changed."""
-        self._tell_freed()
         self._tell_failure()
 
-    def _tell_freed(self) -> None:
-        """What came back is for the log; what did not is worth a word more."""
-        freed = self._manager.freed
-        if freed and freed is not self._freed_told:
-            self._log.append(f"Unloaded: {freed_words(freed)}.")
-            if missing := missing_sentence(freed):
-                self._log.append(missing)
-                self._screen.notify(missing, severity="warning", timeout=12, markup=False)
-        self._freed_told = freed
+    def tell_unloaded(self, gone: Unloaded) -> None:
+        """What came back is for the log; what did not, and what nobody asked for, is worth a word more."""
+        name = clean_name(self._name_of(gone.request.model_id))
+        self._log.append(f"Unloaded {name}{': ' if gone.freed else ''}{freed_words(gone.freed)}.")
+        if gone.reason is Reason.IDLE:
+            idle = minutes(gone.request.idle_minutes)
+            self._notify(f"{name} was unloaded: no reply for {idle} min.", "information")
+        elif gone.reason is Reason.SHORT:
+            self._notify(f"Memory ran out, so {name} was unloaded; the load is tried once more.", "warning")
+        if missing := missing_sentence(gone.freed):
+            self._log.append(missing)
+            self._notify(missing, "warning")
+
+    def _notify(self, said: str, severity: SeverityLevel) -> None:
+        self._screen.notify(said, severity=severity, timeout=12, markup=False)
 
     def _tell_failure(self) -> None:
         """At once, since the model before may take its time to come back."""
@@ -71,12 +77,12 @@ class LoadNews:
             return
         name, error = clean_name(self._name_of(failure.request.model_id)), failure.error
         self._log.append(f"FAILED {name}: {clean_name(str(error), 2000)}")
-        back = self._manager.request
-        if back is not None and back != failure.request:  # else the status line says it
-            before = f", and {clean_name(self._name_of(back.model_id))}"
-            what = before if back.model_id != failure.request.model_id else " with these options and"
-            said = f"{name} failed{what} is loaded again. {clean_name(str(error), 300)} e shows why."
-            self._screen.notify(said, severity="error", timeout=12, markup=False)
+        front = self._manager.front
+        if front is not None and front.request != failure.request:  # else the status line says it
+            before = f", and {clean_name(self._name_of(front.model_id))}"
+            what = before if front.model_id != failure.request.model_id else " with these options and"
+            becomes = "is loaded again" if front.status is ModelStatus.LOADING else "stays loaded"
+            self._notify(f"{name} failed{what} {becomes}. {clean_name(str(error), 300)} e shows why.", "error")
         elif isinstance(error, NotEnoughMemory):
             self._screen.run_worker(self._advise(failure), group="advice", exclusive=True, exit_on_error=False)
 

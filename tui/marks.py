@@ -22,6 +22,8 @@ _FITS = {
 }
 FAVOURITE = ("★", "+")
 """Marks a favourite; the second where only ASCII is drawn."""
+RESIDENT = ("○", "o")
+"""Marks a model that is held beside the one that is talked to; the second where only ASCII is drawn."""
 BROKEN = "!"
 """Marks a row that cannot be loaded; the details say why."""
 

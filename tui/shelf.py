@@ -25,7 +25,7 @@ class ModelShelf:
         self._adapters = 0
         self._favourites = set(favourites)
         self._recents = {model_id: rank for rank, model_id in enumerate(recents)}
-        self._loaded: str | None = None
+        self._loaded: frozenset[str] = frozenset()
         self.order = order or Order()
         self.words = FilterWords()
         """What the filter asks for."""
@@ -96,12 +96,12 @@ class ModelShelf:
             self._arrange()
         return favourite
 
-    def set_loaded(self, model_id: str | None) -> None:
-        """Say which model the engine holds, for who asks for ``loaded``."""
-        for known, holds in ((self._loaded, False), (model_id, True)):
-            if known is not None and (row := self._rows.get(known)) is not None:
-                row.loaded = holds
-        self._loaded = model_id
+    def set_loaded(self, ids: Iterable[str]) -> None:
+        """Say which models engines hold, for who asks for ``loaded``."""
+        before, self._loaded = self._loaded, frozenset(ids)
+        for model_id in before | self._loaded:
+            if (row := self._rows.get(model_id)) is not None:
+                row.loaded = model_id in self._loaded
 
     def filter(self, text: str) -> None:
         """Show only models that have what the text asks for."""
@@ -121,7 +121,7 @@ class ModelShelf:
             model,
             favourite=model.id in self._favourites,
             recent=self._recents.get(model.id, NO_RECENT),
-            loaded=model.id == self._loaded,
+            loaded=model.id in self._loaded,
         )
         row.key = self.order.key(row)
         return row

@@ -124,7 +124,8 @@ def _state_words(facts: StatusFacts) -> list[str]:
                 words.append(f"{whole(progress.done)} of {whole(progress.total)} {progress.unit}")
             return [*words, "esc cancels"]
         case ModelStatus.LOADED:
-            return [word for word in (engine.device, engine.precision) if word]
+            held = f"also {engine.others}" if engine.others else ""
+            return [word for word in (engine.device, engine.precision, "pinned" * engine.pinned, held) if word]
         case ModelStatus.UNLOADING:
             return [_clock(facts.elapsed)]
         case ModelStatus.FAILED:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from modeldeck.backend.errors import BackendError
 from modeldeck.backend.manager_state import Unloaded
@@ -100,10 +100,10 @@ class AnyOrder(RuleBasedStateMachine):
     def cancel(self) -> None:
         self.start(self.manager.cancel_load)
 
-    @precondition(lambda self: bool(self.tasks))
     @rule(which=st.integers(0, 9))
     def abandon(self, which: int) -> None:
-        self.tasks[which % len(self.tasks)].cancel()
+        for task in self.tasks[which : which + 1]:
+            task.cancel()
         self.turn(1)
 
     @rule(name=st.none() | models)
@@ -141,11 +141,11 @@ class AnyOrder(RuleBasedStateMachine):
     def warm(self) -> None:
         self.start(self.manager.warm)
 
-    @precondition(lambda self: bool(self.manager.engine_pids))
     @rule(which=st.integers(0, 5), how=st.sampled_from([signal.SIGKILL, signal.SIGTERM]))
     def kill_an_engine(self, which: int, how: signal.Signals) -> None:
-        pids = self.manager.engine_pids
-        kill(pids[which % len(pids)], how)
+        pids = self.manager.engine_pids  # how many there are is a matter of time, which no draw may depend on
+        if pids:
+            kill(pids[which % len(pids)], how)
         self.turn(1)
 
     @rule(turns=st.integers(1, 30))
@@ -224,8 +224,8 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(
-    max_examples=300,
-    stateful_step_count=40,
+    max_examples=60,
+    stateful_step_count=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

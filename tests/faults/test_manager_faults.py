@@ -193,7 +193,11 @@ async def test_f13_thirty_rapid_switches_leave_one_child(tmp_path: Path) -> None
             lambda: moments[1]() and manager.status is S.LOADED,
         )
         for number in range(30):
-            tasks.append(asyncio.create_task(load(manager, f"model{number}", unload=[f"model{one}" for one in range(number)], replace=True)))
+            tasks.append(
+                asyncio.create_task(
+                    load(manager, f"model{number}", unload=[f"model{one}" for one in range(number)], replace=True)
+                )
+            )
             await eventually(moments[number % 4], 30, f"moment {number % 4} of load {number}")
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(outcomes[-1], list)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from modeldeck.backend.memory import DeviceMemory, MemoryReading
+from modeldeck.backend.memory import DeviceMemory, EngineMemory, MemoryReading
 from modeldeck.tui import memory_feed
 
 
@@ -15,7 +15,7 @@ class RoomyMachine:
 
     def read(self, pids: Sequence[int] = ()) -> MemoryReading:
         ram = DeviceMemory(name="ram", label="RAM", used_bytes=10**10, total_bytes=10**12)
-        return MemoryReading(devices=(), ram=ram, engine_bytes=len(pids) * 10**9)
+        return MemoryReading(devices=(), ram=ram, engines=tuple(EngineMemory(pid, 10**9) for pid in pids))
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from textual.widgets import Button, Input, Select, TextArea
 
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import Attention, ModelFormat, ModelStatus, Quantization
+from modeldeck.config.settings import Settings
 from modeldeck.tui.messages import EngineChanged
 from modeldeck.tui.screens.code_dialog import CodeDialog
 from modeldeck.tui.screens.confirm import Confirm
@@ -103,11 +104,11 @@ async def test_another_model_replaces_a_load_only_when_confirmed(tmp_path: Path)
         await pilot.press("enter")
         await wait_until(pilot, lambda: app.main_screen.engine.model_id == MODELS[1].id)
         await until_status(pilot, ModelStatus.LOADED)
-        assert len(manager.engine_pids) == 1
+        assert len(manager.engine_pids) == 1  # the other load was stopped
 
 
-async def test_loading_a_second_model_unloads_the_first_and_u_gives_the_memory_back() -> None:
-    app = deck()
+async def test_loading_a_second_model_where_only_one_may_be_held_unloads_the_first() -> None:
+    app = deck(settings=Settings(max_models=1))
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
         manager = app.services.manager
@@ -115,6 +116,9 @@ async def test_loading_a_second_model_unloads_the_first_and_u_gives_the_memory_b
         await until_status(pilot, ModelStatus.LOADED)
         first = set(manager.engine_pids)
         await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: isinstance(app.screen, Confirm))
+        await wait_until(pilot, lambda: "Unloads Qwen3-8B (1.0 GB). Then loads" in screen_text(app))
+        await pilot.press("enter")
         await wait_until(pilot, lambda: app.main_screen.loaded is not None and not first & set(manager.engine_pids))
         await until_status(pilot, ModelStatus.LOADED)
         assert len(manager.engine_pids) == 1
@@ -206,6 +210,8 @@ async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
         await opened(pilot)
         await pilot.press("l")
         await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and app.focused is not None)
+        await pilot.press("up")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "idle")
         await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "context")
         await pilot.press("up")
@@ -447,12 +453,14 @@ async def test_escape_cancels_the_load_of_a_filtered_model_and_then_clears_the_f
 
 @BOTH_SIZES
 async def test_escape_cancels_a_switch_while_the_model_before_is_still_unloaded(size: tuple[int, int]) -> None:
-    app = deck("ignore shutdown\nignore term\nignore eof\nserve", "serve")
+    app = deck("ignore shutdown\nignore term\nignore eof\nserve", "serve", settings=Settings(max_models=1))
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADED)
         await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
         await until_status(pilot, ModelStatus.UNLOADING)
         await wait_until(pilot, lambda: "esc Stop" in screen_text(app))
         await pilot.press("escape")

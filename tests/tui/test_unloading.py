@@ -9,14 +9,18 @@ import pytest
 from msgspec.structs import replace
 from textual.widgets import Button
 
-from modeldeck.backend.memory import DeviceMemory, DeviceProcess, MemoryReading
+from modeldeck.backend.memory import DeviceMemory, DeviceProcess, EngineMemory, MemoryReading
 from modeldeck.backend.models import LoadRequest, ModelStatus
+from modeldeck.config.settings import Settings
+from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import MODELS, NARROW, WIDE, deck, opened, until_status
 
 GB = 10**9
+ONE = Settings(max_models=1)
+"""A second model replaces the first."""
 BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
 
 
@@ -38,9 +42,8 @@ class HeldGpu:
             total_bytes=80 * GB,
             processes=(process,) if used else (),
         )
-        return MemoryReading(
-            devices=(gpu,), ram=DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=GB * 99)
-        )
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=GB * 99)
+        return MemoryReading(devices=(gpu,), ram=ram, engines=tuple(EngineMemory(pid, 0) for pid in pids))
 
 
 @BOTH_SIZES
@@ -52,7 +55,7 @@ async def test_an_unload_says_what_came_back(size: tuple[int, int]) -> None:
         await until_status(pilot, ModelStatus.LOADED)
         await pilot.press("u")
         await wait_until(pilot, lambda: "NOT LOADED · freed 14.2 GB of cuda:0" in screen_text(app))
-        assert any("Unloaded: freed 14.2 GB of cuda:0." in line for line in app.services.log.lines)
+        assert any("Unloaded Qwen3-8B: freed 14.2 GB of cuda:0." in line for line in app.services.log.lines)
 
 
 async def test_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +72,7 @@ async def test_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypa
 
 
 async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> None:
-    app = deck("serve", "fail-load memory It needs 152.3 GB.\nserve", "serve")
+    app = deck("serve", "fail-load memory It needs 152.3 GB.\nserve", "serve", settings=ONE)
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("enter")
@@ -77,7 +80,7 @@ async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> N
         await pilot.press("tab", *"draft")
         await pilot.press("escape", "j", "l")
         await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
-        await wait_until(pilot, lambda: "Unloads Qwen3-8B first, and loads it again if" in screen_text(app))
+        await wait_until(pilot, lambda: "Unloads Qwen3-8B (1.0 GB) first, and loads it again if" in screen_text(app))
         await pilot.press("enter")
         await wait_until(pilot, lambda: app.services.manager.failure is not None)
         await until_status(pilot, ModelStatus.LOADED)
@@ -97,6 +100,8 @@ async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> N
             pilot, lambda: "e shows why." not in screen_text(app)
         )  # no toast is left, nor behind the dialog
         await pilot.press("enter")  # again: the fourth engine takes it
+        await wait_until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
         await wait_until(pilot, lambda: app.services.manager.failure is None)
         await until_status(pilot, ModelStatus.LOADED)
         assert app.services.manager.request is not None
@@ -106,12 +111,14 @@ async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> N
 async def test_the_failure_is_told_before_the_model_is_back_and_stays_told_when_that_is_cancelled(
     tmp_path: Path,
 ) -> None:
-    app = deck("serve", "fail-load memory no room\nserve", f"load-gate {tmp_path / 'never'}\nserve")
+    app = deck("serve", "fail-load memory no room\nserve", f"load-gate {tmp_path / 'never'}\nserve", settings=ONE)
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADED)
         await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: "Unloads Qwen3-8B (1.0 GB). Then loads Llama-3.3-70B" in screen_text(app))
+        await pilot.press("enter")
         await wait_until(pilot, lambda: "Llama-3.3-70B failed, and Qwen3-8B is" in screen_text(app))
         assert "◐ LOADING Qwen3-8B" in screen_text(app)
         await pilot.press("escape")
@@ -134,15 +141,16 @@ async def test_other_options_that_fail_are_told_when_the_same_model_is_back() ->
 
 async def test_a_question_about_a_load_follows_what_becomes_of_it(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    app = deck(f"load-gate {gate}\nserve", "serve")
+    app = deck(f"load-gate {gate}\nserve", "serve", settings=ONE)
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADING)
         await pilot.press("j", "enter")
-        await wait_until(pilot, lambda: "is still loading. Stop that and load" in screen_text(app))
+        await wait_until(pilot, lambda: "Qwen3-8B is still loading, and stops. Then loads" in screen_text(app))
         gate.touch()
-        await wait_until(pilot, lambda: "Qwen3-8B is loaded. Unload it and load" in screen_text(app))
+        await wait_until(pilot, lambda: "Unloads Qwen3-8B" in screen_text(app))
+        assert "still loading" not in screen_text(app)
         await pilot.press("escape")
 
 

@@ -14,6 +14,7 @@ from textual.worker import Worker, WorkerState
 from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.held_rows import held_rows
 from modeldeck.tui.load_flow import LoadFlow
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
 from modeldeck.tui.screens.panes import PanesScreen
@@ -39,6 +40,7 @@ class EngineScreen(PanesScreen):
         super().__init__(services)
         self._reply_ended = -inf
         self._spare_error: BackendError | None = None
+        self._pids_seen: tuple[int, ...] = ()
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.fitting = self.loads.fitting
@@ -47,6 +49,7 @@ class EngineScreen(PanesScreen):
         """The manager tells what happens from now on."""
         self.services.manager.on_change = self._tell_change
         self.services.manager.on_measured = self._measured
+        self.services.manager.on_unloaded = self.loads.news.tell_unloaded
 
     @property
     def reply_runs(self) -> bool:
@@ -74,15 +77,18 @@ class EngineScreen(PanesScreen):
         if manager.loaded is not None and manager.loaded != self.loaded:
             for note in manager.loaded.notes:
                 self.services.log.append(note)
+        if manager.loaded != self.loaded and self.status is not None:
+            self.status.speed = None  # it was another model's
         self.loaded = manager.loaded
+        current = manager.residents.current
         self.engine = EngineView.of(manager, self.loads.name_of, self.loads.news.advice)
-        self.model_name = self.engine.model_name
-        self.browser.active_id = self.engine.model_id
-        self.browser.active_status = self.engine.status
+        self.model_name = self.loads.name_of(current.model_id) if current is not None else ""
+        self.browser.held = held_rows(manager)
+        if (pids := manager.model_pids) != self._pids_seen:
+            self._pids_seen = pids
+            self.services.memory.poll(for_history=False)  # the next plan counts on it
         if self.status is not None and self.right is not None:
             self.status.progress = manager.progress
-            if manager.loaded is None:
-                self.status.speed = None
             self._look_for_copy(self.right)
 
     def _look_for_copy(self, right: RightSide) -> None:

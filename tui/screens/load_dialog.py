@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import ClassVar, TypeVar
@@ -19,10 +19,12 @@ from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from modeldeck.backend.estimate.eager import is_eager
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
+from modeldeck.backend.estimate.planning import Room
 from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, Quantization
 from modeldeck.backend.text import clean_name
+from modeldeck.config.settings import MOST_IDLE_MINUTES
 from modeldeck.tui.fitting import Fitting
-from modeldeck.tui.format import parameters, size
+from modeldeck.tui.format import minutes, parameters, size
 from modeldeck.tui.marks import model_type, short_dtype
 from modeldeck.tui.screens.dialog import Dialog
 from modeldeck.tui.widgets.fit_view import FitView
@@ -50,8 +52,8 @@ class Choice(Select[Value], inherit_bindings=False):
     ]
 
 
-class LoadDialog(Dialog[LoadRequest]):
-    """Answers the options to load with, or None."""
+class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
+    """Answers the options to load with and what was said to make room for it, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", "Up", show=False, id="load.up", tooltip="To the field above"),
@@ -64,16 +66,16 @@ class LoadDialog(Dialog[LoadRequest]):
         self,
         model: ModelInfo,
         request: LoadRequest,
-        unloads: str,
         *,
         fitting: Fitting,
+        name_of: Callable[[str], str],
         own_code: bool = False,
     ) -> None:
         super().__init__()
         self._model = model
         self._request = request
-        self._unloads = unloads
-        """The name of the model that makes room first, or empty."""
+        self._name_of = name_of
+        """What people call a model that is held."""
         self._own_code = own_code or model.needs_remote_code
         """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
         self._fitting = fitting
@@ -100,6 +102,9 @@ class LoadDialog(Dialog[LoadRequest]):
                 yield from _field("Attention", _select("attention", attentions, request.attention))
             unit = Static("tokens, for the estimate", classes="field-unit")
             yield from _field("Context", self._context_field(), unit)
+            idle = Input(minutes(request.idle_minutes), type="number", max_length=8, compact=True, id="idle")
+            unit = Static("minutes without a reply; 0 is never", classes="field-unit")
+            yield from _field("Unload after", idle, unit)
             if self._own_code:
                 yield Checkbox(
                     "Run the code that comes with this model (it can do anything that you can)",
@@ -107,11 +112,7 @@ class LoadDialog(Dialog[LoadRequest]):
                     compact=True,
                     id="remote-code",
                 )
-            classes = "-then-plan" if self._unloads else None
-            yield FitView(self._fitting, self._model, bool(self._unloads), classes=classes)
-            if self._unloads:
-                plan = f"Unloads {clean_name(self._unloads)} first, and loads it again if this load fails."
-                yield Static(Content(plan), classes="dialog-muted", id="plan")
+            yield FitView(self._fitting, self._model, self._name_of)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
                 yield Button("As code", id="as-code", compact=True)
@@ -176,6 +177,8 @@ class LoadDialog(Dialog[LoadRequest]):
         view = self.query_one(FitView)
         if (tokens := self._context_tokens()) is None:
             view.say_wrong("Context must be 1 or more tokens.")
+        elif self._idle_minutes() is None:
+            view.say_wrong(f"Unload after must be 0 to {MOST_IDLE_MINUTES:,} minutes.")
         else:
             view.show_load(self._asked(), tokens)
 
@@ -190,6 +193,14 @@ class LoadDialog(Dialog[LoadRequest]):
             return None
         return min(int(text), self._model.context_length or _MOST_TOKENS)
 
+    def _idle_minutes(self) -> float | None:
+        """What stands in the field; None where it is no time-out."""
+        try:
+            found = float(self.query_one("#idle", Input).value)
+        except ValueError:
+            return None
+        return found if 0 <= found <= MOST_IDLE_MINUTES else None
+
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
         self.dismiss(None)
@@ -203,7 +214,10 @@ class LoadDialog(Dialog[LoadRequest]):
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
-        self.dismiss(self._asked())
+        if self._idle_minutes() is None:
+            self.query_one("#idle").focus()
+        else:
+            self.dismiss((self._asked(), self.query_one(FitView).room))
 
     def _asked(self) -> LoadRequest:
         """The load that the fields describe."""
@@ -220,6 +234,7 @@ class LoadDialog(Dialog[LoadRequest]):
             trust_remote_code=any(field.value for field in remote_code),
             prepared_copy_limit_bytes=self._request.prepared_copy_limit_bytes,
             size_bytes=self._request.size_bytes,
+            idle_minutes=self._idle_minutes() or 0.0,
         )
 
 

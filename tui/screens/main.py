@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 
-from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import model_folders
 from modeldeck.tui.delete_flow import DeleteFlow, DiskDeleter
@@ -37,6 +37,25 @@ class MainScreen(EngineScreen):
         Binding("escape", "cancel", "Stop", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
         Binding("escape", "back", "Models", id="pane.models", tooltip="Go back to the models"),
         Binding("escape", "show_all", "Show all", id="models.all", tooltip="Clear the filter"),
+        *(
+            Binding(
+                f"alt+{number}",
+                f"switch({number})",
+                f"Model {number}",
+                show=False,
+                id=f"chat.model_{number}",
+                tooltip="The same from the prompt",
+            )
+            for number in range(1, 10)
+        ),
+        Binding(
+            "alt+minus",
+            "switch_back",
+            "Previous",
+            show=False,
+            id="chat.model_previous",
+            tooltip="The model before, from the prompt too",
+        ),
     ]
 
     def __init__(self, services: Services) -> None:
@@ -86,8 +105,25 @@ class MainScreen(EngineScreen):
             self.loads.options(model)
 
     def action_unload(self) -> None:
-        """Unload the model."""
-        self.loads.unload()
+        """Unload the highlighted model if it is loaded, else the one that is talked to."""
+        self.loads.unload(self._meant)
+
+    def action_switch(self, number: int) -> None:
+        """Talk to the model with this number."""
+        self.loads.switch_to_number(number)
+
+    def action_switch_back(self) -> None:
+        """Talk to the model before."""
+        self.loads.switch_back()
+
+    def action_pin(self) -> None:
+        """Pin the highlighted model if it is loaded, else the one that is talked to; or take the pin away."""
+        self.loads.pin(self._meant)
+
+    @property
+    def _meant(self) -> ModelInfo | None:
+        """The row under the cursor, where the list has the keys."""
+        return self.browser.highlighted if self.pane == "models" else None
 
     def action_error(self) -> None:
         """Show what went wrong."""
@@ -134,9 +170,8 @@ class MainScreen(EngineScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The footer offers only what would do something."""
-        status = self.services.manager.status
-        if action == "unload":
-            return status is ModelStatus.LOADED
+        if action in {"unload", "pin"}:
+            return len(self.services.manager.residents) > 0
         if action == "error":
             return self.services.manager.failure is not None
         if action == "cancel":
@@ -181,9 +216,7 @@ class MainScreen(EngineScreen):
 
     def _held(self) -> tuple[str, ...]:
         """Paths that an engine reads or holds."""
-        request = self.services.manager.request
-        ends = {ModelStatus.NOT_LOADED, ModelStatus.FAILED}
-        return () if request is None or self.services.manager.status in ends else (request.path,)
+        return self.services.manager.paths_in_use
 
     def _forget(self, model_id: str) -> None:
         self.browser.model_list.drop([model_id])

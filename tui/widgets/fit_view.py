@@ -7,19 +7,22 @@ from collections.abc import Callable
 from textual.content import Content
 from textual.widgets import Static
 
+from modeldeck.backend.estimate.planning import Room
 from modeldeck.backend.models import LoadRequest, ModelInfo
-from modeldeck.tui.fit_words import fit_lines
+from modeldeck.tui.fit_words import fit_lines, plan_lines
 from modeldeck.tui.fitting import Fitting
 
 
 class FitView(Static):
     """Some lines about one load; they follow the memory while they are shown."""
 
-    def __init__(self, fitting: Fitting, model: ModelInfo, unloads: bool, classes: str | None = None) -> None:
-        super().__init__("Reading the memory of this machine ...", markup=False, id="fit", classes=classes)
+    def __init__(self, fitting: Fitting, model: ModelInfo, name_of: Callable[[str], str]) -> None:
+        super().__init__("Reading the memory of this machine ...", markup=False, id="fit")
         self._fitting = fitting
         self._model = model
-        self._unloads = unloads
+        self._name_of = name_of
+        self.room = Room()
+        """What is said to make room for this load."""
         self._load: tuple[LoadRequest, int] | None = None
         self._shown: Content | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -47,9 +50,12 @@ class FitView(Static):
         if self._load is None:
             return
         if (fit := self._fitting.fit(self._model, *self._load)) is None:
-            self._show(Content("Whether it fits is not known: the memory of this machine does not answer yet."))
+            self.room = self._fitting.room(self._model, *self._load)
+            unknown = "Whether it fits is not known: the memory of this machine does not answer yet."
+            self._show(Content("\n".join([unknown, *plan_lines(self.room, self._model.id, self._name_of)])))
         else:
-            self._show(Content("\n").join(fit_lines(fit, self._load[0], self._unloads)))
+            self.room = fit.room
+            self._show(Content("\n").join(fit_lines(fit, self._load[0], self._name_of)))
 
     def _show(self, said: Content) -> None:
         if said != self._shown:

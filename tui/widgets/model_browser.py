@@ -58,7 +58,7 @@ class ModelBrowser(ModelWishes):
 
     def compose(self) -> ComposeResult:
         """The list alone, which is what the first frame needs."""
-        yield self.model_list.data_bind(ModelWishes.active_id, ModelWishes.active_status)
+        yield self.model_list.data_bind(ModelWishes.held)
 
     async def complete(self) -> None:
         """Bring the filter, which shows when it is used, and the hint for when there is nothing to list."""

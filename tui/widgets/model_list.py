@@ -19,8 +19,9 @@ from textual.strip import Strip
 
 from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.tui.held_rows import HeldRow, HeldRows
 from modeldeck.tui.list_place import Place, kept_place, place_of
-from modeldeck.tui.marks import BROKEN, status_mark
+from modeldeck.tui.marks import BROKEN, RESIDENT, status_mark
 from modeldeck.tui.shelf_order import Order
 from modeldeck.tui.shelf_row import ShelfRow
 from modeldeck.tui.widgets.model_row import fit_cell, model_line, title_line
@@ -65,9 +66,8 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
 
     cursor: reactive[int] = reactive(0)
     """The row that is highlighted; stays within the rows."""
-    active_id: reactive[str | None] = reactive(None)
-    """The model that the engine holds, loads or failed with."""
-    active_status: reactive[ModelStatus] = reactive(ModelStatus.NOT_LOADED)
+    held: reactive[HeldRows] = reactive({})
+    """The models that engines hold, load or failed with."""
     order: reactive[Order] = reactive(Order())
     """What the rows are sorted by, for the titles."""
 
@@ -198,7 +198,8 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         if index >= len(self._rows):
             return Strip.blank(width, self._look(""))
         row = self._rows[index]
-        line = model_line(row, self._mark(row.model), width, ascii_only=self._ascii)
+        held = self.held.get(row.id)
+        line = model_line(row, self._mark(row.model, held), width, held=held, ascii_only=self._ascii)
         style = self._style(row.model)
         if index == self.cursor:
             style += self._look("cursor" if self.has_focus else "cursor-blurred")
@@ -213,15 +214,18 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         parts = ((line[:place], style), (line[place], sign), (line[place + 1 :], style))
         return Strip([Segment(text, look) for text, look in parts], width)
 
-    def _mark(self, model: ModelInfo) -> str:
-        if model.id == self.active_id and self.active_status is not ModelStatus.NOT_LOADED:
-            return status_mark(self.active_status, self._ascii)
+    def _mark(self, model: ModelInfo, held: HeldRow | None) -> str:
+        if held is not None and held.status is ModelStatus.LOADED and not held.current:
+            return RESIDENT[self._ascii]
+        if held is not None:
+            return status_mark(held.status, self._ascii)
         return BROKEN if model.problems else " "
 
     def _style(self, model: ModelInfo) -> Style:
         if model.problems:
             return self._look("broken")
-        return self._look("active" if model.id == self.active_id and self.active_status is ModelStatus.LOADED else "")
+        held = self.held.get(model.id)
+        return self._look("active" if held is not None and held.status is ModelStatus.LOADED else "")
 
     def _look(self, name: str) -> Style:
         if (style := self._looks.get(name)) is None:

@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.format import parameters, size
+from modeldeck.tui.held_rows import HeldRow
 from modeldeck.tui.marks import FAVOURITE, fit_mark, model_type
 from modeldeck.tui.shelf_order import Order, SortColumn
 from modeldeck.tui.shelf_row import ShelfRow
@@ -43,7 +44,7 @@ def title_line(width: int, order: Order, *, ascii_only: bool = False) -> str:
     return _line(" " * _MARK_WIDTH, name, titles, width, "")
 
 
-def model_line(row: ShelfRow, mark: str, width: int, *, ascii_only: bool = False) -> str:
+def model_line(row: ShelfRow, mark: str, width: int, *, held: HeldRow | None = None, ascii_only: bool = False) -> str:
     """A model in exactly ``width`` cells; its texts are made harmless here."""
     model = row.model
     figures = {
@@ -56,7 +57,10 @@ def model_line(row: ShelfRow, mark: str, width: int, *, ascii_only: bool = False
     star = FAVOURITE[ascii_only] if row.favourite else " "
     branch = ("- " if ascii_only else "└ ") if row.indented else ""
     shown = [figures[column.sort] for column in _shown(width)]
-    return _line(f"{star}{mark} ", branch + clean_name(model.name), shown, width, "~" if ascii_only else "…")
+    number = held.number if held is not None and held.number else " "
+    pinned = " (pinned)" if held is not None and held.pinned else ""
+    name = branch + clean_name(model.name) + pinned
+    return _line(f"{star}{mark}{number}", name, shown, width, "~" if ascii_only else "…")
 
 
 def fit_cell(width: int) -> int:

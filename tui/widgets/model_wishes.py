@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.reactive import var
 
 from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.tui.held_rows import HeldRows
 from modeldeck.tui.widgets.model_list import ModelList
 from modeldeck.tui.widgets.shelf_list import ShelfList
 
@@ -25,9 +26,8 @@ class ModelWishes(Vertical):
         Binding("D", "delete", "Delete", show=False, id="model.delete", tooltip="Delete the highlighted model's files"),
     ]
 
-    active_id: var[str | None] = var(None)
-    """The model that the engine holds, loads or failed with; its row is marked."""
-    active_status: var[ModelStatus] = var(ModelStatus.NOT_LOADED)
+    held: var[HeldRows] = var({})
+    """The models that engines hold, load or failed with; their rows are marked."""
 
     @dataclass
     class LoadRequested(Message):
@@ -72,11 +72,7 @@ class ModelWishes(Vertical):
             return self._on_loaded == (action == "talk")
         return True
 
-    def watch_active_id(self) -> None:
-        """What enter does may have changed."""
-        self._tell_enter()
-
-    def watch_active_status(self) -> None:
+    def watch_held(self) -> None:
         """What enter does may have changed."""
         self._tell_enter()
 
@@ -90,7 +86,8 @@ class ModelWishes(Vertical):
     @property
     def _on_loaded(self) -> bool:
         model = self.highlighted
-        return model is not None and self.active_status is ModelStatus.LOADED and model.id == self.active_id
+        held = self.held.get(model.id) if model is not None else None
+        return held is not None and held.status is ModelStatus.LOADED
 
     @on(ModelList.Chosen)
     def _load_chosen(self, message: ModelList.Chosen) -> None:

@@ -90,10 +90,10 @@ class ShelfList(ModelList):
             what = f"That {clean_name(model.name)} is {'a' if favourite else 'no'} favourite"
             self._remember(what, lambda: self._memory.set_favourite(model.id, favourite))
 
-    def watch_active_status(self) -> None:
+    def watch_held(self) -> None:
         """Who filters for what is loaded sees it come and go."""
-        self.touched = self.touched or self.active_status is not ModelStatus.NOT_LOADED
-        self.shelf.set_loaded(self.active_id if self.active_status is ModelStatus.LOADED else None)
+        self.touched = self.touched or bool(self.held)
+        self.shelf.set_loaded(held_id for held_id, row in self.held.items() if row.status is ModelStatus.LOADED)
         if self.shelf.words.conditions:
             self.follow()
 

@@ -45,6 +45,8 @@ class TestReading:
             device="cuda:1",
             dtype="bfloat16",
             quantization="4bit",
+            max_models=2,
+            idle_minutes=30.0,
             spare_engine=False,
             engine_python="/opt/torch/bin/python",
             stall_seconds=60.0,

@@ -7,9 +7,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from modeldeck.backend.estimate.figures import DeviceNeed, Estimate, Suggestion, Verdict
+from modeldeck.backend.estimate.planning import Holder, Room
 from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, MemoryReading
-from modeldeck.backend.models import LoadRequest, Quantization
-from modeldeck.tui.fit_words import fit_lines
+from modeldeck.backend.models import LoadRequest, ModelInfo, ModelSource, Quantization
+from modeldeck.tui.fit_words import fit_lines, plan_lines, replacing_words
 from modeldeck.tui.fitting import Fit
 
 GB = 10**9
@@ -24,13 +25,15 @@ GPU = DeviceNeed(
     total_bytes=80 * GB,
 )
 FITS = Estimate(verdict=Verdict.FITS, context_tokens=8192, devices=(GPU,))
+QWEN = Holder(model_id="qwen", held={"cuda:0": 14_200_000_000, "ram": 1_500_000_000})
+LLAMA = Holder(model_id="llama", held={"ram": 2 * GB})
 RAM = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=64 * GB)
 
 
-def said(told: Estimate, suggestion: Suggestion | None = None, unloads: bool = False, **memory: Any) -> str:
+def said(told: Estimate, suggestion: Suggestion | None = None, room: Room | None = None, **memory: Any) -> str:
     reading = MemoryReading(**{"devices": (), "ram": RAM, **memory})
-    fit = Fit(told, suggestion or Suggestion(), reading)
-    return "\n".join(line.plain for line in fit_lines(fit, REQUEST, unloads))
+    fit = Fit(told, suggestion or Suggestion(), reading, room or Room())
+    return "\n".join(line.plain for line in fit_lines(fit, REQUEST, str.upper))
 
 
 def test_the_sum_and_what_it_is_held_against() -> None:
@@ -62,7 +65,46 @@ def test_ram_that_holds_no_weights_is_told_only_where_it_matters() -> None:
 
 def test_what_unloading_gives_back_is_counted_and_named() -> None:
     told = replace(FITS, devices=(replace(GPU, credit_bytes=14_200_000_000),))
-    assert "61.6 of 80.0 GB on cuda:0 + 14.2 from unloading" in said(told, unloads=True)
+    lines = said(told, room=Room(unload=(QWEN,))).splitlines()
+    assert "Free  61.6 of 80.0 GB on cuda:0 + 14.2 from unloading" in lines
+    assert lines[-1] == "Unloads QWEN (14.2 GB) first, and loads it again if this load fails."
+
+
+class TestThePlan:
+    """What goes for a load and what stays is said before."""
+
+    def lines(self, *unload: Holder, keeps: tuple[Holder, ...] = ()) -> list[str]:
+        return plan_lines(Room(unload=unload, keeps=keeps), REQUEST.model_id, str.upper)
+
+    def test_where_nothing_else_is_held_nothing_is_said(self) -> None:
+        assert self.lines() == []
+
+    def test_what_stays_is_said_with_what_may_happen_to_it(self) -> None:
+        assert self.lines(keeps=(QWEN,)) == ["Keeps QWEN, unless memory runs out in the load."]
+        assert self.lines(keeps=(replace(QWEN, pinned=True),)) == ["Keeps QWEN."]
+
+    def test_several_are_told_in_the_order_in_which_they_go(self) -> None:
+        assert self.lines(QWEN, LLAMA) == [
+            "Unloads QWEN (14.2 GB) and LLAMA (2.0 GB) first, and loads them again if this load fails."
+        ]
+
+    def test_a_reply_that_would_end_is_told_first(self) -> None:
+        (line,) = self.lines(replace(QWEN, generating=True))
+        assert line.startswith("Ends the reply of QWEN, and unloads QWEN (14.2 GB) first")
+
+    def test_the_same_model_is_loaded_anew(self) -> None:
+        (line,) = self.lines(replace(QWEN, model_id=REQUEST.model_id))
+        assert line == "Loads it anew: what is loaded now goes first, and comes back if this load fails."
+
+    def test_the_question_says_the_whole_plan_in_figures(self) -> None:
+        model = ModelInfo(id="m", name="Llama-70B", path="/m", source=ModelSource.FOLDER)
+        room = Room(unload=(QWEN,))
+        assert replacing_words(model, "", room, FITS, str.upper) == (
+            "Unloads QWEN (14.2 GB). Then loads Llama-70B (about 17.9 GB): fits."
+        )
+        assert replacing_words(model, "phi", Room(), None, str.upper) == (
+            "phi is still loading, and stops. Then loads Llama-70B."
+        )
 
 
 def test_what_was_measured_here_is_told_with_its_conversation() -> None:

@@ -134,10 +134,12 @@ class TestRows:
     def test_what_is_loaded_is_known_whichever_comes_first(self) -> None:
         shelf = shelf_of(MODELS[0])
         shelf.filter("loaded")
-        shelf.set_loaded("gamma")
+        shelf.set_loaded(["gamma", "beta"])
         shelf.put(MODELS)
+        assert sorted(names(shelf)) == ["beta", "gamma"]
+        shelf.set_loaded(["gamma"])
         assert names(shelf) == ["gamma"]
-        shelf.set_loaded(None)
+        shelf.set_loaded([])
         assert names(shelf) == []
 
     def test_ten_thousand_rows_take_in_fifty_and_a_key_without_being_felt(self) -> None:
