@@ -52,6 +52,8 @@ class Action:
     def is_command(self) -> bool:
         """Whether it makes sense without its key."""
         area, _, deed = self.id.partition(".")
+        if deed.isdigit():
+            return False  # the palette offers the models by their names
         return area not in MOVEMENT and not (area in {"details", "devices"} and deed in _SCROLLING)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from modeldeck.backend.text import clean_name
 from modeldeck.tui.actions import Action, all_actions
 
 if TYPE_CHECKING:
@@ -49,4 +50,9 @@ class DeckCommands(Provider):
     async def _commands(self) -> AsyncIterator[tuple[str, str, partial[Any]]]:
         for action in self._actions():
             yield f"{action.title} ({action.keys[0]})", action.tooltip, partial(self._deck.run_deck_action, action)
+        for resident in self._deck.services.manager.residents:
+            loads = self._deck.main_screen.loads
+            name = clean_name(loads.name_of(resident.model_id), 60)
+            switch = partial(loads.switch_to_number, resident.number)
+            yield f"Talk to {name} ({resident.number})", "This model is loaded", switch
         yield "Theme", "Choose other colours until the program ends", partial(self._deck.search_themes)

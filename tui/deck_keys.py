@@ -28,7 +28,12 @@ DECK_KEYS: tuple[BindingType, ...] = (
         for number in range(1, 10)
     ),
     Binding(
-        "minus", "screen.switch_back", "Previous", show=False, id="model.previous", tooltip="Talk to the model before"
+        "minus",
+        "screen.switch_back",
+        "Previous model",
+        show=False,
+        id="model.previous",
+        tooltip="Talk to the model before",
     ),
     Binding("p", "screen.pin", "Pin", show=False, id="model.pin", tooltip="Keep a loaded model, whatever needs room"),
     Binding("u", "screen.unload", "Unload", id="model.unload", tooltip="Unload the model and free its memory"),

@@ -52,12 +52,12 @@ async def test_a_second_model_is_held_beside_the_first_and_keys_switch_between_t
         await wait_until(pilot, lambda: "● LOADED Qwen3-8B · cpu" in screen_text(app))
         await pilot.press(*"2 - 1")  # into the prompt, which takes them as text
         assert app.main_screen.query_one(Prompt).text == "2 - 1"
-        await pilot.press("alt+2")
+        await pilot.press("ctrl+o")
         await wait_until(pilot, lambda: talks_to(pilot) == LLAMA)
         assert app.main_screen.query_one(Prompt).text == "2 - 1"
         await pilot.press("escape", "minus")
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
-        await pilot.press("alt+minus")
+        await pilot.press("ctrl+o")
         await wait_until(pilot, lambda: talks_to(pilot) == LLAMA)
 
 
@@ -97,7 +97,7 @@ async def test_the_chat_goes_on_with_another_model_and_a_reply_that_runs_goes_on
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
         await pilot.press(*"hello", "enter")
         await wait_until(pilot, lambda: app.services.manager.generating)
-        await pilot.press("alt+2")
+        await pilot.press("ctrl+o")
         await wait_until(pilot, lambda: talks_to(pilot) == LLAMA)
         assert app.services.manager.generating
         gate.touch()
@@ -215,9 +215,21 @@ async def test_a_resident_that_dies_is_told_and_the_chat_stays_with_the_other(tm
         await load_next(pilot, "j")
         await pilot.press("1")
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
-        await pilot.press(*"hi", "enter", "alt+2")
+        await pilot.press(*"hi", "enter", "ctrl+o")
         await wait_until(pilot, lambda: talks_to(pilot) == LLAMA)
         gate.touch()
         await wait_until(pilot, lambda: held(app.services.manager) == [LLAMA])
         await wait_until(pilot, lambda: "Qwen3-8B failed, and Llama-3.3-70B stays" in screen_text(app))
         assert talks_to(pilot) == LLAMA
+
+
+async def test_the_palette_offers_the_loaded_models_by_name() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await load_next(pilot, "j")
+        await pilot.press("tab", "ctrl+p", *"talk qwen")
+        await wait_until(pilot, lambda: "Talk to Qwen3-8B (1)" in screen_text(app))
+        await pilot.press("down", "enter")
+        await wait_until(pilot, lambda: talks_to(pilot) == QWEN)

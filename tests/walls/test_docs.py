@@ -24,7 +24,7 @@ from modeldeck.tui.cli import main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-KEY_NAMES = {"/": "slash", "?": "question_mark"}
+KEY_NAMES = {"/": "slash", "?": "question_mark", "-": "minus"}
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,8 @@ from modeldeck.tui.actions import AREAS, Action
 from modeldeck.tui.screens.dialog import Dialog
 
 _KEYS_WIDTH = 18
+_MOST_KEYS = 4
+"""Keys of one action that are all named."""
 
 
 class HelpScreen(Dialog[None]):
@@ -44,14 +46,24 @@ class HelpScreen(Dialog[None]):
         """Scroll the keys."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
+    def _keys_of(self, area: str) -> dict[str, list[str]]:
+        """What is done there, with its keys; the numbers of the models are one thing to do."""
+        keys: dict[str, list[str]] = {}
+        for action in self._actions:
+            if action.area == area:
+                keys.setdefault(action.tooltip, []).extend(dict.fromkeys(action.keys))
+        return keys
+
     def _table(self) -> Content:
         lines: list[Content] = []
         areas = sorted({action.area for action in self._actions}, key=AREAS.index)
         for area in areas:
             lines += [Content.styled(area, "bold $text-accent")]
-            for action in self._actions:
-                if action.area == area:
-                    keys = ", ".join(dict.fromkeys(action.keys))
-                    lines.append(Content.assemble((f"  {keys:<{_KEYS_WIDTH}} ", "bold"), action.tooltip))
+            for tooltip, keys in self._keys_of(area).items():
+                lines.append(Content.assemble((f"  {_joined(keys):<{_KEYS_WIDTH}} ", "bold"), tooltip))
             lines.append(Content(""))
         return Content("\n").join(lines)
+
+
+def _joined(keys: list[str]) -> str:
+    return ", ".join(keys) if len(keys) <= _MOST_KEYS else f"{keys[0]} to {keys[-1]}"

@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
 from textual.widget import Widget
@@ -42,6 +42,10 @@ Value = TypeVar("Value")
 
 
 _MOST_TOKENS = 10_000_000
+_SHARE_OF_WINDOW = 0.94
+_OTHER_LINES = 9
+"""Of the dialog, beside the fields and the verdict: frame, title, path, facts, gaps, buttons."""
+_LEAST_FIELDS = 4
 
 
 class Choice(Select[Value], inherit_bindings=False):
@@ -90,28 +94,29 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
             yield Static(Content(f"Load {clean_name(model.name)}"), classes="dialog-title")
             yield Static(Content(clean_name(model.path, 1000)), classes="dialog-muted", id="path")
             yield Static(Content(facts), classes="dialog-muted", id="facts")
-            devices = dict.fromkeys(["auto", request.device])
-            yield from _field("Device", _select("device", [(name, name) for name in devices], request.device))
-            stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
-            dtypes = [(stored if name == "auto" else name, name) for name in _DTYPES]
-            yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
-            yield from _field("Quantization", *self._quantization())
-            yield Static(markup=False, classes="dialog-muted", id="stored-note")
-            if not is_eager(model.architecture):  # those have no other
-                attentions = [(_ATTENTIONS.get(kind, kind.value), kind) for kind in _attentions(request.attention)]
-                yield from _field("Attention", _select("attention", attentions, request.attention))
-            unit = Static("tokens, for the estimate", classes="field-unit")
-            yield from _field("Context", self._context_field(), unit)
-            idle = Input(minutes(request.idle_minutes), type="number", max_length=8, compact=True, id="idle")
-            unit = Static("minutes without a reply; 0 is never", classes="field-unit")
-            yield from _field("Unload after", idle, unit)
-            if self._own_code:
-                yield Checkbox(
-                    "Run the code that comes with this model (it can do anything that you can)",
-                    value=request.trust_remote_code,
-                    compact=True,
-                    id="remote-code",
-                )
+            with VerticalScroll(id="fields", can_focus=False):
+                devices = dict.fromkeys(["auto", request.device])
+                yield from _field("Device", _select("device", [(name, name) for name in devices], request.device))
+                stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
+                dtypes = [(stored if name == "auto" else name, name) for name in _DTYPES]
+                yield from _field("Dtype", _select("dtype", dtypes, request.dtype))
+                yield from _field("Quantization", *self._quantization())
+                yield Static(markup=False, classes="dialog-muted", id="stored-note")
+                if not is_eager(model.architecture):  # those have no other
+                    attentions = [(_ATTENTIONS.get(kind, kind.value), kind) for kind in _attentions(request.attention)]
+                    yield from _field("Attention", _select("attention", attentions, request.attention))
+                unit = Static("tokens, for the estimate", classes="field-unit")
+                yield from _field("Context", self._context_field(), unit)
+                idle = Input(minutes(request.idle_minutes), type="number", max_length=8, compact=True, id="idle")
+                unit = Static("minutes without a reply; 0 is never", classes="field-unit")
+                yield from _field("Unload after", idle, unit)
+                if self._own_code:
+                    yield Checkbox(
+                        "Run the code that comes with this model (it can do anything that you can)",
+                        value=request.trust_remote_code,
+                        compact=True,
+                        id="remote-code",
+                    )
             yield FitView(self._fitting, self._model, self._name_of)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
@@ -127,6 +132,15 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
             self.query_one("#cancel").focus()  # a second enter out of habit loads nothing
         if self._model.format is ModelFormat.GGUF:
             self._offer_quantization()
+
+    def on_resize(self) -> None:
+        """The verdict and the buttons are always in the window; the fields get what is left, and scroll."""
+        self.call_after_refresh(self._share_height)
+
+    def _share_height(self) -> None:
+        fit, fields = self.query_one(FitView), self.query_one("#fields")
+        most = int(self.size.height * _SHARE_OF_WINDOW)
+        fields.styles.max_height = max(_LEAST_FIELDS, most - fit.size.height - _OTHER_LINES)
 
     @work
     async def _offer_quantization(self) -> None:
@@ -181,6 +195,7 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
             view.say_wrong(f"Unload after must be 0 to {MOST_IDLE_MINUTES:,} minutes.")
         else:
             view.show_load(self._asked(), tokens)
+        self.call_after_refresh(self._share_height)
 
     def _context_field(self) -> Input:
         tokens = min(DEFAULT_CONTEXT, self._model.context_length or DEFAULT_CONTEXT)

@@ -37,24 +37,13 @@ class MainScreen(EngineScreen):
         Binding("escape", "cancel", "Stop", id="engine.cancel", tooltip="Stop the reply, the load or the download"),
         Binding("escape", "back", "Models", id="pane.models", tooltip="Go back to the models"),
         Binding("escape", "show_all", "Show all", id="models.all", tooltip="Clear the filter"),
-        *(
-            Binding(
-                f"alt+{number}",
-                f"switch({number})",
-                f"Model {number}",
-                show=False,
-                id=f"chat.model_{number}",
-                tooltip="The same from the prompt",
-            )
-            for number in range(1, 10)
-        ),
         Binding(
-            "alt+minus",
+            "ctrl+o",
             "switch_back",
-            "Previous",
+            "Other model",
             show=False,
-            id="chat.model_previous",
-            tooltip="The model before, from the prompt too",
+            id="prompt.other_model",
+            tooltip="Talk to the model before, from the prompt too",
         ),
     ]
 
