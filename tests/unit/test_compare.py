@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.compare import compare, in_turns
+from benchmarks.compare import Verdict, compare, in_turns, in_turns_on_loop, within
 from benchmarks.ui_delay import _report
 
 figures = st.lists(st.floats(0.01, 100), min_size=3, max_size=12)
@@ -61,6 +61,32 @@ def test_the_first_to_go_changes_each_time() -> None:
 
     in_turns(3, lambda: measured("a"), lambda: measured("b"))
     assert order == ["a", "b", "b", "a", "a", "b"]
+
+
+async def test_the_first_to_go_changes_each_time_on_a_loop_too() -> None:
+    order: list[str] = []
+
+    async def measured(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    figures = await in_turns_on_loop(3, lambda: measured("a"), lambda: measured("b"))
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert figures == ((1.0, 4.0, 5.0), (2.0, 3.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([10.0, 12.0, 11.0, 13.0], "met"),
+        ([50.0, 50.0, 50.0], "met"),
+        ([60.0, 62.0, 61.0, 63.0], "missed"),
+        ([10.0, 90.0, 12.0, 88.0, 45.0], "undecided"),
+        ([10.0, 11.0], "undecided"),
+    ],
+)
+def test_a_limit_is_met_only_where_the_whole_interval_is_within(values: list[float], verdict: Verdict) -> None:
+    assert within(values, 50.0) == verdict
 
 
 @pytest.mark.parametrize(("pairs", "verdict"), [(2, "undecided"), (3, "met")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from modeldeck.backend import measurements
+from modeldeck.backend import kept_rows
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.measurements import MeasuredLoad, Measurement, Measurements, measured_load, measured_reply
 from modeldeck.backend.models import FinishReason, GenerationStats, LoadedModel, LoadRequest, ModelInfo, ModelSource
@@ -83,7 +83,7 @@ def test_a_load_on_other_devices_replaces_what_was_known(file: Path) -> None:
 
 
 def test_only_so_many_are_kept_and_the_oldest_go(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurements, "MAX_MEASUREMENTS", 3)
+    monkeypatch.setattr(kept_rows, "MAX_ROWS", 3)
     kept = Measurements(file)
     for number in range(5):
         kept.keep(measured_load(replace(REQUEST, model_id=f"m{number}"), LOADED))
@@ -133,7 +133,7 @@ def test_f23_a_file_that_another_instance_holds_is_told_and_written_with_the_nex
 ) -> None:
     kept = Measurements(file)
     first, second = REQUEST, replace(REQUEST, model_id="b")
-    monkeypatch.setattr(measurements, "locked", partial(locked, seconds=0.0))
+    monkeypatch.setattr(kept_rows, "locked", partial(locked, seconds=0.0))
     with locked(file), pytest.raises(OSError, match="another modeldeck"):
         kept.keep(measured_load(first, LOADED))
     assert kept.find(first, "cpu") is not None

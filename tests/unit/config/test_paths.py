@@ -33,6 +33,7 @@ class TestUnderTheHomeFolder:
         assert paths.generation_file == home / ".config/modeldeck/generation.toml"
         assert paths.state == home / ".local/state/modeldeck"
         assert paths.remembered_loads == home / ".local/state/modeldeck/loads.json"
+        assert paths.load_times == home / ".local/state/modeldeck/load_times.json"
         assert paths.cache == home / ".cache/modeldeck"
         assert paths.gguf_copies == home / ".cache/modeldeck/gguf"
         assert paths.log_file == home / ".local/state/modeldeck/log/modeldeck.log"

@@ -82,6 +82,7 @@ HALF = LoadProgress(1, LoadStage.READING_WEIGHTS, 53_600_000_000, 141_100_000_00
     st.sampled_from([None, MEMORY, ON_GPUS]),
     st.sampled_from([None, 61.2]),
     st.sampled_from(["", "org/name"]),
+    st.sampled_from([None, 1, 59, 61, 7200]),
 )
 def test_the_status_line_is_never_wider_than_the_window(
     status: ModelStatus,
@@ -91,9 +92,10 @@ def test_the_status_line_is_never_wider_than_the_window(
     memory: MemoryReading | None,
     speed: float | None,
     download: str,
+    left: int | None,
 ) -> None:
     view = EngineView(status, "id", name, "cpu", "bf16", error)
-    facts = StatusFacts(view, progress=HALF, memory=memory, speed=speed, download_name=download)
+    facts = StatusFacts(view, HALF, 2.9e9, left, memory=memory, speed=speed, download_name=download)
     assert status_line(facts, width).cell_length <= width
 
 
@@ -106,7 +108,7 @@ def test_the_status_line_is_never_wider_than_the_window(
         (
             StatusFacts(LOADING, progress=HALF, elapsed=42, memory=MEMORY),
             120,
-            " ◐ LOADING Llama-3.3-70B · reading weights 37% · 42 s · 53.6 of 141.1 GB · esc cancels",
+            " ◐ LOADING Llama-3.3-70B · reading weights 37% · 53.6 of 141.1 GB · 42 s so far · esc cancels",
         ),
         (
             StatusFacts(EngineView(), download_name="org/name", download=DownloadProgress(1, 10**9, 4 * 10**9)),
@@ -117,6 +119,47 @@ def test_the_status_line_is_never_wider_than_the_window(
 )
 def test_what_the_status_line_says(facts: StatusFacts, width: int, expected: str) -> None:
     assert status_line(facts, width).plain.startswith(expected)
+
+
+READING = StatusFacts(LOADING, progress=HALF, rate=2.9e9, seconds_left=31, elapsed=19, memory=ON_GPUS)
+
+
+@pytest.mark.parametrize(
+    ("width", "words"),
+    [
+        (160, "37% · 53.6 of 141.1 GB · 2.9 GB/s · 19 s so far · about 31 s left · esc cancels  GPU0 18.4/80.0 GB"),
+        (124, "37% · 53.6 of 141.1 GB · 2.9 GB/s · 19 s so far · about 31 s left · esc cancels"),
+        (110, "37% · 53.6 of 141.1 GB · 2.9 GB/s · about 31 s left · esc cancels"),
+        (100, "37% · 53.6 of 141.1 GB · about 31 s left · esc cancels"),
+        (80, "37% · about 31 s left · esc cancels"),
+        (70, "37% · about 31 s left"),
+        (60, "37%"),
+    ],
+)
+def test_a_load_loses_its_least_words_first_and_memory_before_them(width: int, words: str) -> None:
+    line = " ".join(status_line(READING, width).plain.split()).replace("cancels GPU", "cancels  GPU")
+    assert line == f"◐ LOADING Llama-3.3-70B · reading weights {words}"
+
+
+def test_a_load_of_which_nothing_is_known_says_how_long_it_runs() -> None:
+    facts = StatusFacts(LOADING, progress=LoadProgress(1, LoadStage.WARMING_UP), elapsed=125, memory=MEMORY)
+    assert "warming up · 2 min 05 s so far · esc cancels" in status_line(facts, 80).plain
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "words"),
+    [(1, "1 s"), (59, "59 s"), (61, "1 min 00 s"), (64, "1 min 05 s"), (740, "12 min"), (3720, "1 h 02 min")],
+)
+def test_an_estimate_has_no_more_digits_than_it_deserves(seconds_left: int, words: str) -> None:
+    facts = StatusFacts(LOADING, progress=HALF, seconds_left=seconds_left)
+    assert f" · about {words} left · " in status_line(facts, 120).plain
+
+
+@pytest.mark.parametrize(
+    "progress", [LoadProgress(1, LoadStage.WARMING_UP), LoadProgress(1, LoadStage.MOVING, 9, 9, "bytes")]
+)
+def test_a_rate_from_a_moment_ago_is_not_shown_beside_what_reads_nothing(progress: LoadProgress) -> None:
+    assert "/s" not in status_line(StatusFacts(LOADING, progress=progress, rate=2.9e9), 160).plain
 
 
 def test_eighty_columns_keep_state_model_memory_and_speed() -> None:
