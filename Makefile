@@ -44,7 +44,7 @@ format: $(VENV)/installed-dev  ## Rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed-dev  ## Measure side by side with peers (BENCH=startup|load|generate for one)
+bench: $(VENV)/installed-dev  ## Measure side by side with peers (BENCH=switch for one, BENCH=-h lists them)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 gpu-bench: $(VENV)/installed-dev  ## Measure what needs a GPU; says what it skips where there is none

@@ -1,25 +1,15 @@
-"""What loads really took on this machine: the highest peak of each way to load a model, kept between runs.
-
-A file that cannot be read counts as empty: losing it loses nothing that another load would not measure again.
-"""
+"""What loads really took on this machine: the highest peak of each way to load a model, kept between runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from threading import Lock
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from modeldeck.backend.kept_rows import KeptRows
 from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest
-from modeldeck.config.atomic import write_atomically
-from modeldeck.config.shared_file import locked
-
-MAX_MEASUREMENTS = 400
-"""More than anybody has models; the least recently measured go first."""
-_MAX_FILE = 2**20
 
 
 class MeasuredLoad(Struct, frozen=True):
@@ -63,48 +53,22 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
 
 class Measurements:
-    """Reads the file when it is asked first, and once more with what other instances measured at each new peak."""
+    """The highest peak of each way to load a model."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lock = Lock()
-        self._known: dict[MeasuredLoad, Measurement] | None = None
-        self._unwritten: list[Measurement] = []
+        decoder = msgspec.json.Decoder(list[Measurement])
+        self._rows = KeptRows(file, decoder, key_of=lambda one: one.load, merged=_highest, plausible=_is_plausible)
 
     def find(self, request: LoadRequest, device: str) -> Measurement | None:
         """What this load took before on such a device, or None."""
-        return self._load().get(MeasuredLoad.of(request, device))
+        return self._rows.find(MeasuredLoad.of(request, device))
 
     def keep(self, measurement: Measurement) -> None:
         """Remember a peak; of two of the same load the higher of each device, and the longer conversation.
 
-        Blocks while another instance writes. Raises OSError, or UnicodeEncodeError for an id that is no text, when the
-        file cannot be written; the peak is remembered for this run even so.
+        Blocks, and raises, as ``KeptRows.keep`` does.
         """
-        with self._lock:
-            self._known = _with(self._load(), [measurement])
-            msgspec.json.encode(measurement)  # one that cannot be written must not keep later ones from the file
-            self._unwritten.append(measurement)
-            with locked(self._file):
-                on_disk = self._read()
-                self._known = _with(on_disk, self._unwritten)
-                if self._known != on_disk:
-                    write_atomically(self._file, msgspec.json.encode(tuple(self._known.values())).decode())
-            self._unwritten.clear()
-
-    def _load(self) -> dict[MeasuredLoad, Measurement]:
-        if self._known is None:
-            self._known = self._read()
-        return self._known
-
-    def _read(self) -> dict[MeasuredLoad, Measurement]:
-        try:
-            if self._file.stat().st_size > _MAX_FILE:
-                return {}
-            kept = msgspec.json.decode(self._file.read_bytes(), type=tuple[Measurement, ...])
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return {one.load: one for one in kept if _is_plausible(one)}
+        self._rows.keep(measurement)
 
 
 def measured_load(request: LoadRequest, loaded: LoadedModel) -> Measurement:
@@ -120,15 +84,6 @@ def measured_reply(request: LoadRequest, loaded: LoadedModel, stats: GenerationS
         context_tokens=stats.prompt_tokens + stats.new_tokens,
         cache_bytes=stats.cache_bytes,
     )
-
-
-def _with(known: Mapping[MeasuredLoad, Measurement], new: Iterable[Measurement]) -> dict[MeasuredLoad, Measurement]:
-    """What is known after these, too: the newest last, and no more than are kept."""
-    after = dict(known)
-    for one in new:
-        before = after.pop(one.load, None)
-        after[one.load] = one if before is None else _highest(before, one)
-    return dict(list(after.items())[-MAX_MEASUREMENTS:])
 
 
 def _highest(before: Measurement, after: Measurement) -> Measurement:

@@ -28,12 +28,42 @@ class ModelSource(StrEnum):
 
 
 class Quantization(StrEnum):
-    """What bitsandbytes does to the weights while they are loaded."""
+    """What is done to the weights while they are loaded; ``backend.quantizers`` tells by which package."""
 
     NONE = "none"
     INT8 = "8bit"
+    """LLM.int8() of bitsandbytes."""
     NF4 = "4bit"
-    """nf4 with double quantization; the compute dtype is the model's."""
+    """nf4 of bitsandbytes."""
+    FP4 = "4bit-fp4"
+    """fp4 of bitsandbytes."""
+    TORCHAO_INT8 = "torchao-int8"
+    """Weights only, a scale for each output feature."""
+    TORCHAO_INT4 = "torchao-int4"
+    """Weights only, in groups of 128."""
+    HQQ_8 = "hqq-8bit"
+    """In groups of 64."""
+    HQQ_4 = "hqq-4bit"
+    QUANTO_INT8 = "quanto-int8"
+    """Weights only, a scale for each output feature."""
+    QUANTO_INT4 = "quanto-int4"
+    """Weights only, in groups of 128."""
+
+    @property
+    def is_bnb_4bit(self) -> bool:
+        """Whether double quantization and a compute dtype can be chosen."""
+        return self in {Quantization.NF4, Quantization.FP4}
+
+
+class DeviceMap(StrEnum):
+    """How transformers deals a model out to several devices; on a single one there is nothing to deal out."""
+
+    AUTO = "auto"
+    """The GPUs are filled evenly; what finds no room goes to RAM. transformers 5.23 calls it ``balanced``, too."""
+    SINGLE = "single"
+    """Everything on the first of them."""
+    SEQUENTIAL = "sequential"
+    """One GPU is filled before the next."""
 
 
 class Attention(StrEnum):
@@ -136,10 +166,26 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     path: str
     """The folder, or the ``.gguf`` file."""
     device: str = "auto"
-    """``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``."""
+    """``auto``, ``cuda``, ``cuda:N``, ``mps`` or ``cpu``; several GPUs are joined with ``+``: ``cuda:0+cuda:2``."""
     dtype: str = "auto"
     """``auto`` (as stored), ``float32``, ``float16`` or ``bfloat16``."""
     quantization: Quantization = Quantization.NONE
+    double_quantization: bool = True
+    """Of nf4 and fp4: whether the scales are quantized, too."""
+    compute_dtype: str = "auto"
+    """Of nf4 and fp4: what they are computed in; ``auto`` is the model's own dtype."""
+    device_map: DeviceMap = DeviceMap.AUTO
+    """Where there are several devices."""
+    memory_limits: dict[str, int] = {}
+    """The most bytes of weights on a device, by its name (``cuda:0``, ``cpu``); unnamed ones have no limit."""
+    cpu_offload: bool = True
+    """Whether weights that find no room on the GPUs may lie in RAM, where that is possible at all."""
+    gpu_uuids: dict[str, str] = {}
+    """Which GPU each name means that ``device`` has, as its driver calls it; names alone count where it does not."""
+    context_limit: int | None = None
+    """The most tokens of a conversation; None is the model's own limit."""
+    adapter: str | None = None
+    """The folder of a LoRA adapter that is put on top; absolute."""
     attention: Attention = Attention.AUTO
     trust_remote_code: bool = False
     prepared_copy_limit_bytes: int = 0
@@ -158,7 +204,8 @@ class LoadStage(StrEnum):
     READING_TOKENIZER = "reading tokenizer"
     READING_WEIGHTS = "reading weights"
     QUANTIZING = "quantizing"
-    MOVING = "moving to device"
+    MOVING = "placing weights"
+    """On their devices, and into the dtype that was asked for."""
     WARMING_UP = "warming up"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from modeldeck.backend.devices import available_devices
 
 _ON_GPU = ("estimate",)
-_PARTS = {"__init__", "__main__", "compare", "estimate_models", "model_tree", "sides"}
+_PARTS = {"__init__", "__main__", "compare", "estimate_models", "model_tree", "page_cache", "sides"}
 
 
 def names() -> list[str]:

@@ -6,7 +6,7 @@ A figure taken alone on a shared machine says little; pairs that were taken side
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -15,6 +15,8 @@ RESAMPLES = 2000
 FEWEST_PAIRS = 3
 """With fewer the interval says nothing, and no target counts as met or missed."""
 Verdict = Literal["met", "missed", "undecided"]
+Figures = tuple[tuple[float, ...], tuple[float, ...]]
+"""Of our side, and of the other in the same pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,7 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1]
 
 
-def in_turns(
-    pairs: int, ours: Callable[[], float], theirs: Callable[[], float]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def in_turns(pairs: int, ours: Callable[[], float], theirs: Callable[[], float]) -> Figures:
     """Measure both ``pairs`` times, the one that goes first changing each time."""
     mine: list[float] = []
     peers: list[float] = []
@@ -79,3 +79,23 @@ def in_turns(
         for measure, figures in ((ours, mine), (theirs, peers)) if number % 2 == 0 else ((theirs, peers), (ours, mine)):
             figures.append(measure())
     return tuple(mine), tuple(peers)
+
+
+async def in_turns_on_loop(
+    pairs: int, ours: Callable[[], Awaitable[float]], theirs: Callable[[], Awaitable[float]]
+) -> Figures:
+    """As ``in_turns``, for sides that share an event loop."""
+    mine: list[float] = []
+    peers: list[float] = []
+    for number in range(pairs):
+        for measure, figures in ((ours, mine), (theirs, peers)) if number % 2 == 0 else ((theirs, peers), (ours, mine)):
+            figures.append(await measure())
+    return tuple(mine), tuple(peers)
+
+
+def within(values: Sequence[float], limit: float) -> Verdict:
+    """Whether the median is at most the limit; ``met`` or ``missed`` only where its whole interval says so."""
+    low, high = interval(values)
+    if len(values) < FEWEST_PAIRS or low <= limit < high:
+        return "undecided"
+    return "met" if high <= limit else "missed"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -22,9 +21,6 @@ from modeldeck.backend.models import LoadRequest
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.config.paths import Paths
 from tests.real.engine import Engine, running_engine
-
-_COPY_SECONDS = 300.0
-"""How long the writing of a prepared copy may take."""
 
 
 def as_users_have_it() -> dict[str, str]:
@@ -80,33 +76,50 @@ def engine(home: Path) -> Iterator[Engine]:
         yield side
 
 
-def load_seconds(model: Path, cache: Path, copy_limit: int = 0) -> float:
-    """From ``PipelineManager.load`` to LOADED, its spare engine being ready as it is while the user reads the list.
-
-    With a ``copy_limit`` in bytes, the first load of a GGUF returns when its prepared copy has been written.
-    """
-    return asyncio.run(_load_seconds(model, replace(Paths.from_environment(), cache=cache), copy_limit))
-
-
-async def _load_seconds(model: Path, paths: Paths, copy_limit: int) -> float:
-    request = LoadRequest(model_id=str(model), path=str(model), prepared_copy_limit_bytes=copy_limit)
+@asynccontextmanager
+async def our_manager(cache: Path | None = None) -> AsyncIterator[PipelineManager]:
+    """Our manager as the app has it, with real engines and a spare; ``cache`` is where prepared copies lie."""
+    paths = Paths.from_environment()
+    paths = paths if cache is None else replace(paths, cache=cache)
     environment = engine_environment(paths, as_users_have_it())
     manager = PipelineManager(partial(EngineClient.start, engine_command(), environment))
-    first = copy_limit > 0 and not paths.gguf_copies.exists()
-    written = asyncio.Event()
-    manager.on_change = lambda: written.set() if manager.copies_written else None
     try:
-        await manager.warm()
-        start = perf_counter()
-        async with aclosing(manager.load(request)) as steps:
-            async for _ in steps:
-                pass
-        seconds = perf_counter() - start
-        if first:
-            await asyncio.wait_for(written.wait(), _COPY_SECONDS)
-        return seconds
+        yield manager
     finally:
         await manager.close()
+
+
+async def load_seconds(manager: PipelineManager, model: Path, **options: Any) -> float:
+    """From ``PipelineManager.load``, which enter calls, to LOADED; whoever wants a spare for it calls ``warm`` before.
+
+    ``options`` are fields of ``LoadRequest``. Raises what the load raises.
+    """
+    request = LoadRequest(model_id=str(model), path=str(model), **options)
+    start = perf_counter()
+    async with aclosing(manager.load(request)) as steps:
+        async for _ in steps:
+            pass
+    return perf_counter() - start
+
+
+def fresh_seconds(model: Path) -> float:
+    """From the start of a fresh ``python -c``, which imports torch and transformers, to its first token."""
+    code = (
+        "import sys, pathlib, torch, transformers; from benchmarks.peers.plain_transformers import load; "
+        "load(pathlib.Path(sys.argv[1])); print('done', flush=True)"
+    )
+    command = [sys.executable, "-c", code, str(model)]
+    start = perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=as_users_have_it() | {"HF_HUB_OFFLINE": "1"}
+    ) as process:
+        assert process.stdout
+        said = process.stdout.readline()
+        seconds = perf_counter() - start
+        process.kill()  # how long it takes to end is no part of it
+    if not said:
+        raise RuntimeError("a fresh process of plain transformers ended before its first token")
+    return seconds
 
 
 def starter() -> Path | None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from functools import partial
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,13 +20,10 @@ from time import perf_counter
 import psutil
 from msgspec import Struct
 
-from benchmarks.sides import as_users_have_it, make_llama
-from modeldeck.backend.embedded import engine_command, engine_environment
-from modeldeck.backend.engine_client import EngineClient
+from benchmarks.sides import load_seconds, make_llama, our_manager
 from modeldeck.backend.errors import LoadCancelled
-from modeldeck.backend.models import LoadRequest, ModelStatus
+from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
-from modeldeck.config.paths import Paths
 
 CANCEL_MS = 300.0
 LEFT_SHARE = 0.02
@@ -68,7 +64,7 @@ def main(pairs: int = 10) -> list[bool]:
 async def _measure(root: Path, pairs: int) -> list[bool]:
     large, small = make_llama(root / "large", large=True), make_llama(root / "small")
     size = sum(file.stat().st_size for file in large.glob("*.safetensors"))
-    async with _manager() as manager:
+    async with our_manager() as manager:
         start = perf_counter()
         await _load(manager, large)
         usual = perf_counter() - start
@@ -86,22 +82,9 @@ async def _measure(root: Path, pairs: int) -> list[bool]:
     return met
 
 
-@asynccontextmanager
-async def _manager() -> AsyncIterator[PipelineManager]:
-    environment = engine_environment(Paths.from_environment(), as_users_have_it())
-    manager = PipelineManager(partial(EngineClient.start, engine_command(), environment))
-    try:
-        yield manager
-    finally:
-        await manager.close()
-
-
 async def _load(manager: PipelineManager, model: Path) -> None:
     await manager.warm()
-    request = LoadRequest(model_id=str(model), path=str(model), device="cpu", dtype="bfloat16")
-    async with aclosing(manager.load(request)) as steps:
-        async for _ in steps:
-            pass
+    await load_seconds(manager, model, device="cpu", dtype="bfloat16")
 
 
 async def _cancel(manager: PipelineManager, model: Path, seconds: float) -> Ended:

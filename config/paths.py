@@ -43,6 +43,11 @@ class Paths:
         return self.state / "measured.json"
 
     @property
+    def load_times(self) -> Path:
+        """How long the stages of loads took on this machine, for what is said of later ones."""
+        return self.state / "load_times.json"
+
+    @property
     def gguf_copies(self) -> Path:
         """Prepared safetensors copies of GGUF models."""
         return self.cache / "gguf"

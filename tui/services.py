@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modeldeck.backend.catalog.live_catalog import LiveCatalog
     from modeldeck.backend.gguf_copies import GgufCopies
+    from modeldeck.backend.load_times import PastLoads
     from modeldeck.backend.measurements import Measurements
     from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
     from modeldeck.config.paths import Paths
@@ -42,6 +43,8 @@ class Services:
     """The devices and the RAM, second by second; the screen starts it."""
     measurements: Measurements
     """What loads took on this machine."""
+    past_loads: PastLoads
+    """How long they took."""
     remembered_list: RememberedList
     """Favourites, recents and the order of the list."""
 
@@ -60,6 +63,7 @@ def build_services(
     from modeldeck.backend.catalog.places import Places
     from modeldeck.backend.embedded import embedded_downloader, embedded_engine, embedded_scanner
     from modeldeck.backend.gguf_copies import GgufCopies
+    from modeldeck.backend.load_times import PastLoads
     from modeldeck.backend.measurements import Measurements
     from modeldeck.backend.pipeline_manager import PipelineManager
     from modeldeck.config.remembered import RememberedLoads
@@ -99,5 +103,6 @@ def build_services(
         remembered=RememberedLoads(paths.remembered_loads),
         memory=memory,
         measurements=Measurements(paths.measurements),
+        past_loads=PastLoads(paths.load_times),
         remembered_list=remembered_list,
     )

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.content import Content
 
 from modeldeck.backend.models import ModelStatus
 from modeldeck.tui.bars import bar, sparkline
 from modeldeck.tui.engine_view import EngineView
-from modeldeck.tui.format import gigabytes, percent, seconds, size_of, tokens_per_second, whole
+from modeldeck.tui.format import gigabytes, percent, seconds, size, size_of, tokens_per_second, whole
 from modeldeck.tui.marks import status_mark
 from modeldeck.tui.memory_history import MemoryHistory
 
@@ -36,12 +37,24 @@ _SEPARATOR = " · "
 _Pair = tuple[Content, Content]
 
 
+class _Word(NamedTuple):
+    """A piece of the line."""
+
+    text: str
+    rank: int
+    """By its worth, from 0; the last ones go first."""
+
+
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
     """Everything that the line may show."""
 
     engine: EngineView
     progress: LoadProgress | None = None
+    rate: float | None = None
+    """Bytes per second of the weights that are gone through."""
+    seconds_left: int | None = None
+    """Of the load; an estimate."""
     download: DownloadProgress | None = None
     download_name: str = ""
     elapsed: int = 0
@@ -58,8 +71,11 @@ def status_line(facts: StatusFacts, width: int) -> Content:
         return _failed_line(facts.engine, width)
     rights = _right_sides(facts)
     lefts = _left_sides(facts)
-    loaded = facts.engine.status is ModelStatus.LOADED and not facts.download_name
-    preferred = _with_memory(lefts, rights, width) if loaded else []
+    status, preferred = facts.engine.status, []
+    if status is ModelStatus.LOADED and not facts.download_name:
+        preferred = _with_memory(lefts, rights, width)
+    elif status is ModelStatus.LOADING:  # the line is its progress, and memory has what room that leaves
+        preferred = [(left, right) for left in lefts for right in rights]
     for left, right in (*preferred, *_richest_first(lefts, rights)):
         gap = width - left.cell_length - right.cell_length - 2
         if gap >= (2 if right.plain else 0):
@@ -102,39 +118,60 @@ def _left_sides(facts: StatusFacts) -> list[Content]:
         state = Content.styled(f"{status_mark(status, ascii_only=False)} {status.value}", _STYLES[status])
         head = Content.assemble(state, " ", facts.engine.model_name) if facts.engine.model_name else state
         words = _state_words(facts)
-    return [
-        Content(_SEPARATOR).join([head, *(Content(word) for word in words[:count])])
-        for count in range(len(words), -1, -1)
-    ]
+    return [Content(_SEPARATOR).join([head, *map(Content, some)]) for some in _fewer_and_fewer(words)]
 
 
-def _state_words(facts: StatusFacts) -> list[str]:
-    """In the order of their worth: the last ones go first."""
-    engine, progress = facts.engine, facts.progress
+def _fewer_and_fewer(words: list[_Word]) -> Iterator[list[str]]:
+    """All of them, then without the one that is worth least, and so on to none; they keep their order."""
+    by_worth = sorted(words, key=lambda word: word.rank)
+    for count in range(len(words), -1, -1):
+        kept = by_worth[:count]
+        yield [word.text for word in words if word in kept]
+
+
+def _in_order(texts: Iterable[str]) -> list[_Word]:
+    """The last ones go first."""
+    return [_Word(text, rank) for rank, text in enumerate(texts)]
+
+
+def _state_words(facts: StatusFacts) -> list[_Word]:
+    engine = facts.engine
     match engine.status:
         case ModelStatus.LOADING:
-            if progress is None:
-                return [seconds(facts.elapsed), "esc cancels"]
-            fraction = progress.fraction
-            stage = progress.stage.value if fraction is None else f"{progress.stage.value} {percent(fraction)}"
-            words = [stage, _clock(facts.elapsed)]
-            if progress.unit == "bytes" and progress.total:
-                words.append(size_of(progress.done, progress.total))
-            elif progress.unit and progress.total:
-                words.append(f"{whole(progress.done)} of {whole(progress.total)} {progress.unit}")
-            return [*words, "esc cancels"]
+            return _loading_words(facts)
         case ModelStatus.LOADED:
             held = f"also {engine.others}" if engine.others else ""
-            return [word for word in (engine.device, engine.precision, "pinned" * engine.pinned, held) if word]
+            return _in_order(word for word in (engine.device, engine.precision, "pinned" * engine.pinned, held) if word)
         case ModelStatus.UNLOADING:
-            return [_clock(facts.elapsed)]
+            return _in_order([_clock(facts.elapsed)])
         case ModelStatus.FAILED:
-            return [engine.error, "e shows why"]
+            return _in_order([engine.error, "e shows why"])
         case ModelStatus.NOT_LOADED:
-            return [*([engine.freed] if engine.freed else []), "enter loads the highlighted model"]
+            return _in_order([*([engine.freed] if engine.freed else []), "enter loads the highlighted model"])
 
 
-def _download_words(facts: StatusFacts) -> tuple[Content, list[str]]:
+def _loading_words(facts: StatusFacts) -> list[_Word]:
+    """Stage, figures, times, key. How long it will take is worth more than how long it has taken."""
+    progress, known = facts.progress, facts.seconds_left is not None
+    words = [_Word(f"{_clock(facts.elapsed)} so far", 6 if known else 1)]
+    if facts.seconds_left is not None:
+        words.append(_Word(f"about {_rounded(facts.seconds_left)} left", 2))
+    words.append(_Word("esc cancels", 3))
+    if progress is None:
+        return words
+    fraction = progress.fraction
+    stage = progress.stage.value if fraction is None else f"{progress.stage.value} {percent(fraction)}"
+    figures = [_Word(stage, 0)]
+    if progress.unit == "bytes" and progress.total:
+        figures.append(_Word(size_of(progress.done, progress.total), 4))
+    elif progress.unit and progress.total:
+        figures.append(_Word(f"{whole(progress.done)} of {whole(progress.total)} {progress.unit}", 4))
+    if facts.rate is not None and progress.unit == "bytes" and progress.done < progress.total:
+        figures.append(_Word(f"{size(facts.rate)}/s", 5))
+    return [*figures, *words]
+
+
+def _download_words(facts: StatusFacts) -> tuple[Content, list[_Word]]:
     state = Content.styled("↓ DOWNLOADING", "bold $text-accent")
     words = []
     if (progress := facts.download) is not None:
@@ -143,7 +180,8 @@ def _download_words(facts: StatusFacts) -> tuple[Content, list[str]]:
             words.append(size_of(progress.done_bytes, progress.total_bytes))
         if progress.note:
             words.append(progress.note)
-    return Content.assemble(state, " ", facts.download_name), [*words, _clock(facts.download_elapsed), "esc cancels"]
+    words += [_clock(facts.download_elapsed), "esc cancels"]
+    return Content.assemble(state, " ", facts.download_name), _in_order(words)
 
 
 def _right_sides(facts: StatusFacts) -> list[Content]:
@@ -186,3 +224,10 @@ def _trend(device: DeviceMemory, history: MemoryHistory | None) -> str:
 
 def _clock(elapsed: int) -> str:
     return f"{elapsed} s" if elapsed < 60 else seconds(elapsed)
+
+
+def _rounded(left: int) -> str:
+    """An estimate with no more digits than it deserves: ``31 s``, ``2 min 05 s``, ``14 min``."""
+    if left < 60:
+        return f"{left} s"
+    return seconds(5 * round(left / 5)) if left < 600 else seconds(60 * round(left / 60)).removesuffix(" 00 s")

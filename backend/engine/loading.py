@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from modeldeck.backend.engine.devices import device_map_for, devices_of
+from modeldeck.backend.engine.devices import Placement, placement_for
 from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_fatal, is_out_of_memory, trace
 from modeldeck.backend.engine.generating import Replier
 from modeldeck.backend.engine.heap import tight_heap
@@ -68,6 +68,7 @@ class Loaded:
     model: PreTrainedModel
     replier: Replier
     context_length: int | None
+    placement: Placement
     notes: list[str] = field(default_factory=list)
     unprepared: UnpreparedCopy | None = None
     """The copy that is worth writing now, or None."""
@@ -76,7 +77,7 @@ class Loaded:
         """What really was done, from the model itself."""
         return LoadedModel(
             model_id=self.request.model_id,
-            device=devices_of(self.model),
+            device=self.placement.devices_of(self.model),
             dtype=str(self.model.dtype).removeprefix("torch."),
             quantization=_quantization_of(self.model, self.request),
             context_length=self.context_length,
@@ -85,7 +86,7 @@ class Loaded:
             has_chat_template=self.replier.prompts.has_template,
             seconds=seconds,
             attention=str(getattr(self.model.config, "_attn_implementation", None) or ""),
-            peaks=peak_bytes(self.model),
+            peaks=self.placement.named(peak_bytes(self.model)),
             notes=tuple(self.notes),
         )
 
@@ -97,7 +98,7 @@ def load_model(request: LoadRequest, progress: Progress, log: Log) -> Loaded:
         raise LoadError(f"There is nothing at {path}; it may have been moved or deleted.")
     if path.suffix.lower() != ".gguf":
         return _load(Source(path), request, progress, log)
-    device_map_for(request.device)  # a device that is not there says nothing about the copy
+    placement_for(request)  # a device that is not there says nothing about the copy
     copies = _copies()
     copy = copies.use(path) if copies else None
     if copies and copy and not is_current(copy):
@@ -129,7 +130,7 @@ def _copies() -> GgufCopies | None:
 def _load(
     source: Source, request: LoadRequest, progress: Progress, log: Log, copies: GgufCopies | None = None
 ) -> Loaded:
-    device_map = device_map_for(request.device)
+    placement = placement_for(request)
     with _quick(source, progress):
         progress.stage(LoadStage.READING_CONFIG)
         config = _read_config(source, request)
@@ -137,12 +138,12 @@ def _load(
         progress.stage(LoadStage.READING_TOKENIZER)
         tokenizer = _read_tokenizer(source, request, config)
         with tight_heap():
-            model = _read_weights(source, request, config, device_map, progress)
-            context_length = _context_length(config, tokenizer)
+            model = _read_weights(source, request, config, placement, progress)
+            context_length = _context_length(config, tokenizer, request.context_limit)
             progress.stage(LoadStage.WARMING_UP)
             replier = Replier(model, tokenizer, context_length, log)
             replier.warm_up()  # the first token may rewrite weights: bitsandbytes repacks them for some CPUs
-    loaded = Loaded(request, model, replier, context_length)
+    loaded = Loaded(request, model, replier, context_length, placement)
     if source.prepared_from:
         loaded.notes.append("Loaded from the prepared copy of the GGUF file.")
     if source.gguf:
@@ -196,12 +197,13 @@ def _read_weights(
     source: Source,
     request: LoadRequest,
     config: PretrainedConfig,
-    device_map: str | dict[str, str] | None,
+    placement: Placement,
     progress: Progress,
 ) -> PreTrainedModel:
     quantization = quantization_config(request, config)
     stage = LoadStage.READING_WEIGHTS if quantization is None else LoadStage.QUANTIZING
-    options: dict[str, Any] = {}
+    device_map = placement.device_map
+    options: dict[str, Any] = {"max_memory": placement.max_memory} if placement.max_memory is not None else {}
     if request.attention is not Attention.AUTO:
         options["attn_implementation"] = request.attention.value
     if quantization is not None:
@@ -234,16 +236,27 @@ def _has_safetensors(folder: Path) -> bool:
     return False
 
 
-def _context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Tokens; by the config, else by the tokenizer, else unknown."""
+def _context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, limit: int | None) -> int | None:
+    """Tokens; by the config, else by the tokenizer, else unknown; never more than the limit that was asked for."""
     length = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
-    return int(length) if length and 0 < length < _UNLIMITED else None
+    known = int(length) if length and 0 < length < _UNLIMITED else None
+    return known if limit is None else min(limit, known or limit)
 
 
 def _bytes_of(model: PreTrainedModel) -> int:
     """What parameters and buffers take, and what bitsandbytes keeps to unpack them; tied ones count once."""
     tensors = (*model.parameters(), *model.buffers(), *_quantization_states(model))
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(part.numel() * part.element_size() for tensor in tensors for part in _stored(tensor))
+
+
+def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """What a tensor really keeps: torchao and quanto show a weight that they have packed as if it were whole."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if flatten is None or type(tensor) in {torch.Tensor, torch.nn.Parameter}:
+        yield tensor
+        return
+    for name in flatten()[0]:
+        yield from _stored(getattr(tensor, name))
 
 
 def _quantization_states(model: PreTrainedModel) -> Iterator[torch.Tensor]:

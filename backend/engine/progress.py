@@ -17,6 +17,8 @@ from modeldeck.backend.protocol import LoadProgress
 REPORT_INTERVAL = 0.06
 """Seconds between two reports of one stage."""
 _MAX_HEADER = 100 * 2**20
+_IN_MEMORY = frozenset({LoadStage.READING_WEIGHTS, LoadStage.MOVING})
+"""Stages after which the weights need not be read from the disk any more."""
 
 
 class Progress:
@@ -32,7 +34,12 @@ class Progress:
         self._reported = 0.0
 
     def stage(self, stage: LoadStage, total: int = 0, unit: Literal["", "bytes", "tensors"] = "") -> None:
-        """Begin a stage whose size is ``total``, or 0 where nobody can know it."""
+        """Begin a stage whose size is ``total``, or 0 where nobody can know it.
+
+        Weights that are gone through again right after they were read are in memory by then: that is told as moving.
+        """
+        if stage is LoadStage.READING_WEIGHTS and self._stage in _IN_MEMORY:
+            stage = LoadStage.MOVING
         self._stage, self._total, self._unit, self._done = stage, total, unit, 0
         self._report()
 

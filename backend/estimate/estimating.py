@@ -19,8 +19,6 @@ from modeldeck.backend.estimate.processor import repacks_nf4
 from modeldeck.backend.estimate.splitting import Run
 from modeldeck.backend.estimate.weights import (
     DTYPE_BYTES,
-    NF4_BYTES,
-    NF4_REPACKED_BYTES,
     block_bytes,
     blocks_of,
     load_dtype,
@@ -55,7 +53,7 @@ def estimate(
     says that a GGUF file has a prepared copy, which is then loaded instead.
     """
     context_tokens = min(context_tokens, model.context_length or context_tokens)  # no conversation is longer
-    targets = devices_for(request.device, memory)
+    targets = devices_for(request.device, memory, request.device_map)
     if targets is None:
         return _unknown(context_tokens, f"No device {request.device} could be read on this machine.")
     on_cpu, fp8 = targets[0].name == "ram", keeps_fp8(targets, memory)
@@ -102,11 +100,18 @@ def count_parts(
     dtype = load_dtype(model, request)
     size = DTYPE_BYTES[dtype]
     quantization = request.quantization
-    nf4 = NF4_REPACKED_BYTES if on_cpu and quantization is Quantization.NF4 and repacks_nf4() else NF4_BYTES
+    repacked = on_cpu and quantization.is_bnb_4bit and repacks_nf4()
     unpacked = unpacks(model, keeps_fp8=not on_cpu if keeps_fp8 is None else keeps_fp8)
     runs = [
         Run(
-            block_bytes(block, size, quantization, nf4, unpacked=unpacked),
+            block_bytes(
+                block,
+                size,
+                quantization,
+                double_quantization=request.double_quantization,
+                repacked=repacked,
+                unpacked=unpacked,
+            ),
             block.count,
             block.name.rsplit(".", 1)[-1].isdigit(),
         )
@@ -212,7 +217,7 @@ def _grounds(
     if measured is not None:
         said.append(wording.measured_ground(measured))
     said += [
-        wording.weights_ground(model, parts.dtype, quantization, parts.weight_total, unpacked=parts.unpacked),
+        wording.weights_ground(model, parts.dtype, parts.request, parts.weight_total, unpacked=parts.unpacked),
         wording.fp8_ground(model, parts.dtype, known=parts.unpacked or keeps_fp8(targets, memory) is not None),
         wording.experts_ground(model, parts.dtype, quantization),
         wording.cache_ground(parts.cache_total, parts.context_tokens),

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from modeldeck.backend.estimate import engine_cost
 from modeldeck.backend.estimate.figures import DeviceNeed
 from modeldeck.backend.estimate.parts import Parts
+from modeldeck.backend.estimate.placement import deals_out
 from modeldeck.backend.estimate.splitting import Share, split
 from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
-from modeldeck.backend.models import Quantization
+from modeldeck.backend.models import DeviceMap, Quantization
 
 
 def needs_of(
@@ -18,7 +19,7 @@ def needs_of(
     """The parts, dealt out as the engine would."""
     if targets[0].name == "ram":
         return [_ram_need(parts, targets[0])]
-    if parts.request.device != "auto":
+    if not deals_out(parts.request, targets):
         needs, offloaded = [_gpu_need(parts, targets[0], parts.whole_share())], 0
     else:
         needs, offloaded = _split_needs(parts, targets, memory.ram, credit)
@@ -64,8 +65,17 @@ def _split_needs(
     """Each GPU's part after accelerate's split, those that get nothing left out; and the weights that go to the RAM."""
     context = engine_cost.GPU_CONTEXT_BYTES  # is there before the split asks what is free
     free = [max(0, gpu.free_bytes + credit.get(gpu.name, 0) - context) for gpu in gpus]
-    quantized = parts.request.quantization is not Quantization.NONE
-    shares = split(parts.runs, free, ram.free_bytes + credit.get("ram", 0), quantized=quantized)
+    request = parts.request
+    limits = [request.memory_limits.get(gpu.name) for gpu in gpus]
+    limits.append(request.memory_limits.get("cpu") if request.cpu_offload else 0)
+    shares = split(
+        parts.runs,
+        free,
+        ram.free_bytes + credit.get("ram", 0),
+        quantized=request.quantization is not Quantization.NONE,
+        sequential=request.device_map is DeviceMap.SEQUENTIAL,
+        limits=limits,
+    )
     needs = [_gpu_need(parts, gpu, share) for gpu, share in zip(gpus, shares, strict=False) if share.weight_bytes]
     return needs, shares[len(gpus)].weight_bytes
 

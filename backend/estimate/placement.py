@@ -6,29 +6,46 @@ from collections.abc import Sequence
 
 from modeldeck.backend.estimate.weights import FP8_CAPABILITY
 from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+from modeldeck.backend.models import DeviceMap, LoadRequest
 
 
-def devices_for(device: str, memory: MemoryReading) -> tuple[DeviceMemory, ...] | None:
+def devices_for(
+    device: str, memory: MemoryReading, device_map: DeviceMap = DeviceMap.AUTO
+) -> tuple[DeviceMemory, ...] | None:
     """The devices that the weights would go to first; None when one is named that the reading does not hold.
 
-    ``auto`` is every GPU, else Apple's, else the RAM. Where ``auto`` means several, the RAM takes what is left over.
+    ``auto`` is every GPU, else Apple's, else the RAM. Where there are several, the RAM takes what is left over.
     """
+    if (found := _devices_named(device, memory)) and device_map is DeviceMap.SINGLE:
+        return found[:1]
+    return found
+
+
+def deals_out(request: LoadRequest, targets: Sequence[DeviceMemory]) -> bool:
+    """Whether transformers deals the modules out, and not everything goes to one device whatever happens."""
+    if targets[0].name == "ram" or request.device_map is DeviceMap.SINGLE:
+        return False
+    limited = bool(request.memory_limits) and request.cpu_offload
+    return request.device == "auto" or len(targets) > 1 or limited
+
+
+def _devices_named(device: str, memory: MemoryReading) -> tuple[DeviceMemory, ...] | None:
     if device == "cpu":
         return (memory.ram,)
     if device == "auto":
         gpus = tuple(found for found in memory.devices if found.name.startswith("cuda:"))
         return gpus or memory.devices[:1] or (memory.ram,)
-    name = "cuda:0" if device == "cuda" else device
-    found = tuple(one for one in memory.devices if one.name == name)
-    if not found and name == "mps":
+    names = ["cuda:0" if name == "cuda" else name for name in device.split("+")]
+    found = tuple(one for one in memory.devices if one.name in names)
+    if not found and names == ["mps"]:
         return (memory.ram,)  # unified memory, where nothing reports it as a device
-    return found or None
+    return found if len(found) == len(names) else None
 
 
 def first_device(device: str, memory: MemoryReading) -> str:
     """Where a load would begin, under the names by which measurements are kept (``cuda:0``, ``ram``)."""
     if device != "auto":
-        return "ram" if device == "cpu" else device
+        return "ram" if device == "cpu" else device.partition("+")[0]
     return memory.devices[0].name if memory.devices else "ram"
 
 

@@ -6,12 +6,14 @@ After ``get_balanced_memory`` and ``infer_auto_device_map`` of transformers 5.23
   quarter more than the largest module;
 - a quantizer takes another tenth away from every device, also from the RAM (``adjust_max_memory``);
 - the first GPU, and the RAM, keep room for the largest module that is still to come;
+- ``sequential`` leaves out the average, and a limit that was asked for counts like less memory;
 - modules go in their order, and never back to a device that was left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from msgspec import Struct
 
@@ -39,9 +41,21 @@ class Run(Struct, frozen=True, gc=False):
     is_layer: bool
 
 
-def split(runs: Sequence[Run], gpu_free: Sequence[int], ram_free: int, *, quantized: bool) -> list[Share]:
-    """The share of each GPU, of the RAM, and of what fits nowhere (transformers would write it to the disk)."""
-    capacities = _capacities(runs, gpu_free, ram_free, quantized)
+def split(
+    runs: Sequence[Run],
+    gpu_free: Sequence[int],
+    ram_free: int,
+    *,
+    quantized: bool,
+    sequential: bool = False,
+    limits: Sequence[int | None] = (),
+) -> list[Share]:
+    """The share of each GPU, of the RAM, and of what fits nowhere (transformers would write it to the disk).
+
+    ``limits`` are the most bytes of each GPU and then of the RAM; None has no limit. ``sequential`` fills one GPU
+    before the next.
+    """
+    capacities = _capacities(runs, gpu_free, ram_free, quantized, sequential, limits)
     shares = [Share() for _ in range(len(gpu_free) + 2)]
     device = 0
     for index, run in enumerate(runs):
@@ -68,13 +82,25 @@ def _put(share: Share, run: Run, count: int) -> None:
     share.layers += count if run.is_layer else 0
 
 
-def _capacities(runs: Sequence[Run], gpu_free: Sequence[int], ram_free: int, quantized: bool) -> list[float]:
+def _capacities(
+    runs: Sequence[Run],
+    gpu_free: Sequence[int],
+    ram_free: int,
+    quantized: bool,
+    sequential: bool,
+    limits: Sequence[int | None],
+) -> list[float]:
     capacities: list[float] = [float(free) for free in gpu_free]
     if len(capacities) == 1:
         capacities[0] *= _SINGLE_GPU_SHARE
-    else:
+    capacities = [_within(room, limit) for room, limit in zip_longest(capacities, limits[: len(capacities)])]
+    if len(capacities) > 1 and not sequential:
         total = sum(run.count * run.module_bytes for run in runs)
         average = total // len(capacities) + int(_SLACK * max(run.module_bytes for run in runs))
         capacities[:-1] = [min(average, free) for free in capacities[:-1]]
-    capacities.append(ram_free * _RAM_SHARE)
+    capacities.append(_within(ram_free * _RAM_SHARE, limits[len(gpu_free)] if len(limits) > len(gpu_free) else None))
     return [capacity * (_QUANTIZED_SHARE if quantized else 1) for capacity in capacities] + [float("inf")]
+
+
+def _within(room: float, limit: int | None) -> float:
+    return room if limit is None else min(room, limit)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from modeldeck.backend.model_shape import ModelShape, WeightBlock
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.quantizers import linear_bytes
 
 DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of one element, under torch's names."""
-INT8_ROW_BYTES = 4
-"""LLM.int8() keeps a float32 scale for each output feature, beside one byte for each element."""
-NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
-"""Bytes of an element in nf4 with double quantization: four bits, and for each block of 64 a scale of one byte, and for
-each 256 of those a scale of four (the block sizes of bitsandbytes 0.50, ``functional.quantize_4bit``): 0.5159."""
 
 
 def load_dtype(model: ModelInfo, request: LoadRequest) -> str:
@@ -28,11 +24,6 @@ def load_dtype(model: ModelInfo, request: LoadRequest) -> str:
         if known in DTYPE_BYTES:
             return known
     return "bfloat16" if model.quantization else "float32"
-
-
-NF4_REPACKED_BYTES = 1 / 2 + 2 / 64
-"""The same after the first token on a CPU with AVX512-BF16: one scale of two bytes for each block of 64
-(``functional._convert_weight_packed_for_cpu``)."""
 
 
 FP8_CAPABILITY = (8, 9)
@@ -52,18 +43,22 @@ def block_bytes(
     block: WeightBlock,
     dtype_bytes: int,
     quantization: Quantization,
-    nf4_bytes: float = NF4_BYTES,
     *,
+    double_quantization: bool = True,
+    repacked: bool = False,
     unpacked: bool = False,
 ) -> int:
-    """What one module of a block takes: its parameters, and what it takes to unpack them."""
+    """What one module of a block takes: its parameters, and what it takes to unpack them (``linear_bytes``)."""
     packed = block.packed_elements * dtype_bytes if unpacked and block.packed_elements else block.fixed_bytes
-    other = block.other_elements * dtype_bytes + packed
-    if quantization is Quantization.INT8:
-        return other + block.linear_elements + INT8_ROW_BYTES * block.linear_rows
-    if quantization is Quantization.NF4:
-        return other + int(block.linear_elements * nf4_bytes)
-    return other + block.linear_elements * dtype_bytes
+    linear = linear_bytes(
+        quantization,
+        block.linear_elements,
+        block.linear_rows,
+        dtype_bytes,
+        double_quantization=double_quantization,
+        repacked=repacked,
+    )
+    return block.other_elements * dtype_bytes + packed + linear
 
 
 def blocks_of(model: ModelInfo) -> tuple[WeightBlock, ...]:

@@ -7,9 +7,9 @@ from modeldeck.backend.estimate.figures import DeviceNeed
 from modeldeck.backend.estimate.weights import DTYPE_BYTES
 from modeldeck.backend.measurements import Measurement
 from modeldeck.backend.memory_reading import DeviceMemory
-from modeldeck.backend.models import Attention, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, Quantization
+from modeldeck.backend.quantizers import LABELS
 
-_QUANTIZED = {Quantization.INT8: "8-bit (LLM.int8)", Quantization.NF4: "4-bit (nf4, double quantization)"}
 _NAMED_PROCESSES = 3
 """How many processes of a device are named; the others are told as one."""
 
@@ -19,13 +19,15 @@ def size(byte_count: float) -> str:
     return f"{byte_count / 1e9:.1f} GB" if byte_count >= 0.95e9 else f"{byte_count / 1e6:.0f} MB"
 
 
-def weights_ground(
-    model: ModelInfo, dtype: str, quantization: Quantization, total: int, *, unpacked: bool = False
-) -> str:
+def weights_ground(model: ModelInfo, dtype: str, request: LoadRequest, total: int, *, unpacked: bool = False) -> str:
     """Where the figure of the weights comes from."""
     kept = f"in {dtype}"
-    if quantization in _QUANTIZED:
-        kept = f"in {_QUANTIZED[quantization]}; embeddings, norms and the output head stay in {dtype}"
+    quantization = request.quantization
+    quantized = quantization is not Quantization.NONE
+    if quantized:
+        double = ", double quantization" if quantization.is_bnb_4bit and request.double_quantization else ""
+        name = f"{LABELS[quantization].removesuffix(')')}{double})"
+        kept = f"in {name}; embeddings, norms and the output head stay in {dtype}"
     elif unpacked:
         kept = f"unpacked to {dtype} (stored as {model.quantization})"
     elif model.quantization and model.format is not ModelFormat.GGUF:
@@ -34,7 +36,7 @@ def weights_ground(
     if model.parameters is None:
         source = "assumed from the size of the files"
     if model.format is ModelFormat.GGUF:
-        kept = f"unpacked to {dtype}" if quantization not in _QUANTIZED else kept
+        kept = f"unpacked to {dtype}" if not quantized else kept
     return f"Weights: {size(total)} {kept}, {source}."
 
 
@@ -49,13 +51,13 @@ def fp8_ground(model: ModelInfo, dtype: str, *, known: bool) -> str:
 
 def experts_ground(model: ModelInfo, dtype: str, quantization: Quantization) -> str:
     """Said where most people would expect the experts to become small; empty elsewhere."""
-    if quantization not in _QUANTIZED:
+    if quantization is Quantization.NONE:
         return ""
     linear = sum(block.count * block.linear_elements for block in model.weights)
     other = sum(block.count * block.other_elements for block in model.weights)
     if not model.shape or not model.shape.experts or other < linear:
         return ""
-    return f"The experts stay in {dtype}: transformers 5 merges them, and bitsandbytes quantizes linear layers only."
+    return f"The experts stay in {dtype}: transformers 5 merges them, and only linear layers are quantized."
 
 
 def cache_ground(total: int | None, tokens: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.worker import Worker, WorkerState
 
+from modeldeck.backend.load_follower import LoadFollower
 from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
@@ -21,7 +22,9 @@ from modeldeck.tui.screens.panes import PanesScreen
 
 if TYPE_CHECKING:
     from modeldeck.backend.errors import BackendError
+    from modeldeck.backend.load_follower import Times
     from modeldeck.backend.measurements import Measurement
+    from modeldeck.backend.models import LoadRequest
     from modeldeck.tui.services import Services
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.details_view import DetailsView
@@ -44,6 +47,7 @@ class EngineScreen(PanesScreen):
         self._copies_seen: tuple[ModelStatus, int] | None = None
         self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
         self.fitting = self.loads.fitting
+        self._follower = LoadFollower(services.manager, services.past_loads.find, self._timed)
 
     def on_mount(self) -> None:
         """The manager tells what happens from now on."""
@@ -68,6 +72,17 @@ class EngineScreen(PanesScreen):
             self.services.log.append(f"What the load took is not remembered: {clean_name(str(error))}")
         self.fitting.outdate()
 
+    def _timed(self, request: LoadRequest, times: Times) -> None:
+        """Called by the manager in the middle of its work."""
+        self.run_worker(self._keep_times(request, times), group="measurements", exit_on_error=False)
+
+    async def _keep_times(self, request: LoadRequest, times: Times) -> None:
+        """The next load like this one can say how long it will take."""
+        try:
+            await asyncio.to_thread(self.services.past_loads.keep, request, times)
+        except OSError as error:
+            self.services.log.append(f"How long the load took is not remembered: {clean_name(str(error))}")
+
     @on(EngineChanged)
     def _engine_changed(self) -> None:
         manager = self.services.manager
@@ -88,6 +103,7 @@ class EngineScreen(PanesScreen):
             self._pids_seen = pids
             self.services.memory.poll(for_history=False)  # the next plan counts on it
         if self.status is not None and self.right is not None:
+            self.status.look_ahead = self._follower.outlook
             self.status.progress = manager.progress
             self._look_for_copy(self.right)
 
@@ -148,6 +164,7 @@ class EngineScreen(PanesScreen):
 
     def _tell_change(self) -> None:
         """Called by the manager in the middle of its work, so the screen asks it later."""
+        self._follower.look()
         self.post_message(EngineChanged())
 
     def _find(self, model_id: str) -> ModelInfo | None:

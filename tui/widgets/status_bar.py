@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from textual.content import Content
 from textual.reactive import reactive, var
 from textual.widget import Widget
 
+from modeldeck.backend.load_follower import Outlook
 from modeldeck.backend.models import ModelStatus
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.status_line import StatusFacts, status_line
@@ -38,12 +40,18 @@ class StatusBar(Widget):
     """The last reading; it comes every second, and the line is drawn again only where its words are others."""
     elapsed: reactive[int] = reactive(0)
     """Whole seconds since the load or unload began."""
+    rate: reactive[float | None] = reactive(None)
+    """Bytes per second of the weights that are gone through."""
+    seconds_left: reactive[int | None] = reactive(None)
+    """Whole seconds that the load will still take, as far as that is known; never 0."""
     download_elapsed: reactive[int] = reactive(0)
     """Whole seconds since the download began."""
 
     def __init__(self, feed: MemoryFeed) -> None:
         super().__init__()
         self._feed = feed
+        self.look_ahead: Callable[[], Outlook] = Outlook
+        """How the load goes; asked twice a second, so that the figures can be read."""
         self._drawn = Content()
         self._since = self._download_since = monotonic()
         self._unsubscribe: Callable[[], None] | None = None
@@ -68,6 +76,7 @@ class StatusBar(Widget):
         if (before.status, before.model_id) != (now.status, now.model_id):
             self._since = monotonic()
             self.elapsed = 0
+            self.rate = self.seconds_left = None
 
     def watch_download_name(self) -> None:
         """A download has a clock of its own."""
@@ -83,6 +92,8 @@ class StatusBar(Widget):
         facts = StatusFacts(
             engine=self.engine,
             progress=self.progress,
+            rate=self.rate,
+            seconds_left=self.seconds_left,
             download=self.download,
             download_name=self.download_name,
             elapsed=self.elapsed,
@@ -99,5 +110,8 @@ class StatusBar(Widget):
     def _tick(self) -> None:
         if self.engine.status in _BUSY:
             self.elapsed = int(monotonic() - self._since)
+        outlook = self.look_ahead()
+        self.rate = outlook.bytes_per_second
+        self.seconds_left = ceil(outlook.seconds_left) if outlook.seconds_left is not None else None
         if self.download_name:
             self.download_elapsed = int(monotonic() - self._download_since)

@@ -81,9 +81,13 @@ class TestWithoutAPast:
         reading(pace, 2.9, 0.2, GB, 19 * GB // 10)
         assert pace.seconds_left(3.1) == pytest.approx(18, abs=0.2)
 
-    def test_what_follows_the_weights_is_not_known(self) -> None:
+    def test_what_follows_the_weights_is_not_known_so_the_last_seconds_are_not_told(self) -> None:
         pace = LoadPace({}, 0.0)
-        reading(pace, 0.0, 20.0, GB)
+        reading(pace, 0.0, 14.0, GB)
+        assert pace.seconds_left(14.0) == pytest.approx(6)
+        reading(pace, 14.0, 2.0, GB, 14 * GB)
+        assert pace.seconds_left(16.0) is None
+        reading(pace, 16.0, 4.0, GB, 16 * GB)
         assert pace.seconds_left(20.0) is None
         pace.see(LoadProgress(1, S.WARMING_UP), 20.1)
         assert pace.seconds_left(20.1) is None

@@ -27,7 +27,7 @@ def test_another_run_finds_them_for_the_same_load_alone(file: Path) -> None:
     assert past.find(replace(REQUEST, idle_minutes=5.0)) == TIMES
     for other in (
         replace(REQUEST, model_id="b"),
-        replace(REQUEST, quantization=Quantization.INT4),
+        replace(REQUEST, quantization=Quantization.NF4),
         replace(REQUEST, device="cpu"),
         replace(REQUEST, dtype="float32"),
         replace(REQUEST, size_bytes=3),

@@ -235,8 +235,7 @@ class TestTimeOuts:
             assert resident.idle_timer is None
             gate.touch()
             await task
-            assert resident.idle_timer is not None
-            assert held(manager) == ["a"]
+            assert held(manager) == ["a"]  # it has only now begun to count
             await eventually(lambda: held(manager) == [])
 
     async def test_a_pin_stops_it_and_taking_the_pin_away_starts_it_anew(self) -> None:

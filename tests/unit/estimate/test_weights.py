@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from modeldeck.backend.estimate.estimating import count_parts, estimate
-from modeldeck.backend.estimate.weights import NF4_BYTES, block_bytes, load_dtype
+from modeldeck.backend.estimate.weights import block_bytes, load_dtype
 from modeldeck.backend.model_shape import WeightBlock
 from modeldeck.backend.models import ModelFormat, Quantization
+from modeldeck.backend.quantizers import linear_bytes
 from tests.unit.estimate.samples import GB, LLAMA_8B, asked, machine
 
 BLOCK = WeightBlock(name="layers.0", linear_elements=1_000_000, linear_rows=1000, other_elements=2000, fixed_bytes=7)
@@ -18,11 +19,27 @@ def test_a_block_in_each_form() -> None:
     assert block_bytes(BLOCK, 4, Quantization.NONE) == 4 * 1_002_000 + 7
     assert block_bytes(BLOCK, 2, Quantization.NONE) == 2 * 1_002_000 + 7
     assert block_bytes(BLOCK, 2, Quantization.INT8) == 1_000_000 + 4 * 1000 + 2 * 2000 + 7
-    assert block_bytes(BLOCK, 2, Quantization.NF4) == int(1_000_000 * NF4_BYTES) + 2 * 2000 + 7
+    assert block_bytes(BLOCK, 2, Quantization.NF4) == 515_869 + 2 * 2000 + 7
 
 
-def test_nf4_with_double_quantization_takes_0_5159_bytes() -> None:
-    assert pytest.approx(0.5159, abs=0.00005) == NF4_BYTES
+@pytest.mark.parametrize(
+    ("quantization", "options", "expected"),
+    [
+        (Quantization.NF4, {}, 515_869),  # 0.5159 for each element
+        (Quantization.FP4, {"double_quantization": False}, 562_500),
+        (Quantization.FP4, {"repacked": True}, 531_250),
+        (Quantization.TORCHAO_INT8, {}, 1_005_000),
+        (Quantization.TORCHAO_INT4, {}, 531_250),
+        (Quantization.HQQ_8, {}, 1_062_500),
+        (Quantization.HQQ_4, {}, 562_500),
+        (Quantization.QUANTO_INT8, {}, 1_002_000),
+        (Quantization.QUANTO_INT4, {}, 531_250),
+    ],
+)
+def test_what_each_quantizer_makes_of_a_million_elements_in_1000_rows(
+    quantization: Quantization, options: dict[str, bool], expected: int
+) -> None:
+    assert linear_bytes(quantization, 1_000_000, 1000, 2, **options) == expected
 
 
 @pytest.mark.parametrize(
