@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from modeldeck.backend.kept_rows import KeptRows
 from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest
 
+_OTHER = ("double_quantization", "compute_dtype", "device_map", "memory_limits", "cpu_offload", "adapter")
+
 
 class MeasuredLoad(Struct, frozen=True):
     """Which load it was: the model with its revision and size, and how it was loaded."""
@@ -25,13 +27,25 @@ class MeasuredLoad(Struct, frozen=True):
     size_bytes: int | None = None
     """Of the weights' files: a path may hold another model by now."""
     attention: str = "auto"
+    other: str = ""
+    """The other options that change what a load takes, as far as they are not the usual ones."""
 
     @classmethod
     def of(cls, request: LoadRequest, device: str) -> MeasuredLoad:
         """The load that a request asks for on a device (``cuda:0``, ``cuda:0+cuda:1``, ``cpu``, ``ram``)."""
         kind = "cpu" if device == "ram" else device.partition(":")[0].partition("+")[0]
+        plain = LoadRequest(model_id="", path="")
+        other = [
+            f"{name}={getattr(request, name)}" for name in _OTHER if getattr(request, name) != getattr(plain, name)
+        ]
         return cls(
-            request.model_id, request.dtype, str(request.quantization), kind, request.size_bytes, str(request.attention)
+            model_id=request.model_id,
+            dtype=request.dtype,
+            quantization=str(request.quantization),
+            device_kind=kind,
+            size_bytes=request.size_bytes,
+            attention=str(request.attention),
+            other=" ".join(other),
         )
 
 

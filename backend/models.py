@@ -186,6 +186,8 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     """The most tokens of a conversation; None is the model's own limit."""
     adapter: str | None = None
     """The folder of a LoRA adapter that is put on top; absolute."""
+    adapter_bytes: int = 0
+    """What its weights take in memory, for the estimate."""
     attention: Attention = Attention.AUTO
     trust_remote_code: bool = False
     prepared_copy_limit_bytes: int = 0

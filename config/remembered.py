@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from modeldeck.config.atomic import write_atomically
-from modeldeck.config.settings import AttentionName, Device, DtypeName, IdleMinutes, QuantizationName
+from modeldeck.config.settings import (
+    AttentionName,
+    Device,
+    DeviceMapName,
+    DtypeName,
+    IdleMinutes,
+    QuantizationName,
+)
 from modeldeck.config.shared_file import locked
 
 MOST = 300
 """Models that are remembered; those that were loaded least recently go first."""
 _MAX_BYTES = 4 * 2**20
+ContextLimit = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 
 class LoadOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +34,14 @@ class LoadOptions(Struct, frozen=True, forbid_unknown_fields=True):
     quantization: QuantizationName
     attention: AttentionName = "auto"
     idle_minutes: IdleMinutes = 0.0
+    double_quantization: bool = True
+    compute_dtype: DtypeName = "auto"
+    device_map: DeviceMapName = "auto"
+    memory_limits: dict[str, int] = {}  # msgspec copies an empty default
+    cpu_offload: bool = True
+    context_limit: ContextLimit | None = None
+    adapter: str | None = None
+    adapter_bytes: Annotated[int, Meta(ge=0)] = 0
 
 
 class RememberedLoads:

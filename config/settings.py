@@ -12,7 +12,10 @@ from modeldeck.config.paths import Paths
 
 Device = Annotated[
     str,
-    Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?)\Z", extra={"limits": "auto, cpu, mps, cuda or cuda:N"}),
+    Meta(
+        pattern=r"^(auto|cpu|mps|cuda|cuda:[0-9]{1,2}(\+cuda:[0-9]{1,2}){0,15})\Z",
+        extra={"limits": "auto, cpu, mps, cuda, cuda:N, or several as in cuda:0+cuda:2"},
+    ),
 ]
 Folder = Annotated[str, Meta(min_length=1)]
 MOST_IDLE_MINUTES = 100_000
@@ -26,7 +29,19 @@ IdleMinutes = Annotated[
     ),
 ]
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
-QuantizationName = Literal["none", "8bit", "4bit"]
+QuantizationName = Literal[
+    "none",
+    "8bit",
+    "4bit",
+    "4bit-fp4",
+    "torchao-int8",
+    "torchao-int4",
+    "hqq-8bit",
+    "hqq-4bit",
+    "quanto-int8",
+    "quanto-int4",
+]
+DeviceMapName = Literal["auto", "single", "sequential"]
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 
 
@@ -44,7 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         DtypeName, Meta(title="Dtype", description="The precision that models load in; auto is as stored")
     ] = "auto"
     quantization: Annotated[
-        QuantizationName, Meta(title="Quantization", description="What bitsandbytes does while a model loads")
+        QuantizationName, Meta(title="Quantization", description="What is done to the weights while a model loads")
     ] = "none"
     max_models: Annotated[
         int,

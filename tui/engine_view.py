@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from modeldeck.backend.models import Attention, LoadedModel, ModelStatus
+from modeldeck.backend.models import Attention, LoadedModel, LoadRequest, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.freed_words import freed_words
 from modeldeck.tui.marks import short_dtype
@@ -24,7 +25,7 @@ class EngineView:
     model_name: str = ""
     device: str = ""
     precision: str = ""
-    """``bf16``, ``bf16 4bit``; with the attention where that was not left to the library: ``bf16 eager``."""
+    """``bf16``, ``bf16 4bit``; with the attention where that was not left to the library, and the adapter."""
     error: str = ""
     """Why the state is FAILED, as a sentence."""
     pinned: bool = False
@@ -50,15 +51,16 @@ class EngineView:
             model_id=request.model_id,
             model_name=clean_name(name_of(request.model_id)),
             device=clean_name(loaded.device) if loaded else "",
-            precision=_precision(loaded, request.attention) if loaded else "",
+            precision=_precision(loaded, request) if loaded else "",
             pinned=front.pinned,
             others=", ".join(f"{one.number} {clean_name(name_of(one.model_id), 40)}" for one in others),
             error=clean_name(advice or str(manager.error), 500) if manager.error else "",
         )
 
 
-def _precision(loaded: LoadedModel, asked: Attention) -> str:
+def _precision(loaded: LoadedModel, request: LoadRequest) -> str:
     words = [short_dtype(loaded.dtype)]
     words += [loaded.quantization] if loaded.quantization != "none" else []
-    words += [loaded.attention] if asked is not Attention.AUTO else []
+    words += [loaded.attention] if request.attention is not Attention.AUTO else []
+    words += [f"+ {PurePath(request.adapter).name}"] if request.adapter else []
     return clean_name(" ".join(filter(None, words)))

@@ -140,6 +140,10 @@ class Fitting:
 
         return make_room(model.id, self._holders(self._reading), judge, self._most_models)
 
+    def uuids_of(self, device: str) -> dict[str, str]:
+        """The UUIDs of the GPUs that a request names, as far as somebody tells them."""
+        return {name: uuid for name in device.split("+") if ":" in name and (uuid := self.uuid_of(name))}
+
     def uuid_of(self, device: str) -> str:
         """The UUID of a GPU that a load may name; empty where there is none, or nobody tells it."""
         found = self._reading.devices if self._reading is not None else ()

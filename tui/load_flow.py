@@ -19,10 +19,9 @@ from modeldeck.backend.errors import (
 )
 from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.estimate.planning import Room
-from modeldeck.backend.load_defaults import default_request
-from modeldeck.backend.models import Attention, LoadRequest, ModelInfo, ModelStatus, Quantization
+from modeldeck.backend.load_defaults import default_request, options_of, with_options
+from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
-from modeldeck.config.remembered import LoadOptions
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.load_news import LoadNews
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
@@ -34,26 +33,27 @@ if TYPE_CHECKING:
     from modeldeck.backend.residents import Resident
     from modeldeck.tui.screens.confirm import Confirm
     from modeldeck.tui.services import Services
+    from modeldeck.tui.shelf import ModelShelf
 
 
 class LoadFlow:
     """Decides what a wish to load or unload means in the state that the manager is in.
 
-    ``find`` gives the model to an id, ``show_chat`` is called when the wanted model is already there.
+    ``shelf`` knows the models, ``show_chat`` is called when the wanted model is already there.
     """
 
     def __init__(
         self,
         screen: Screen[Any],
         services: Services,
-        find: Callable[[str], ModelInfo | None],
+        shelf: Callable[[], ModelShelf],
         show_chat: Callable[[], None],
     ) -> None:
         self._screen = screen
         self._manager = services.manager
         self._settings = services.settings
         self._log = services.log
-        self._find = find
+        self._shelf = shelf
         self._show_chat = show_chat
         self._remembered = services.remembered
         self._list = services.remembered_list
@@ -71,9 +71,12 @@ class LoadFlow:
         self._names: dict[str, str] = {}
         """Of the models that were loaded: one whose folder is deleted meanwhile still runs."""
         self._worker: Worker[None] | None = None
-        self.news = LoadNews(screen, services, find, self.name_of, self.fitting)
+        self.news = LoadNews(screen, services, self._find, self.name_of, self.fitting)
         """What is said of loads that nobody asked about."""
         self._question: tuple[Confirm, ModelInfo, LoadRequest] | None = None
+
+    def _find(self, model_id: str) -> ModelInfo | None:
+        return self._shelf().get(model_id)
 
     def name_of(self, model_id: str) -> str:
         """What people call the model, also when the list no longer has it; its id if it never was asked for before."""
@@ -88,14 +91,7 @@ class LoadFlow:
         last = self._remembered.get(model.id)
         if last is None:
             return request
-        return structs.replace(
-            request,
-            device=last.device,
-            dtype=last.dtype,
-            quantization=Quantization(last.quantization),
-            attention=Attention(last.attention),
-            idle_minutes=last.idle_minutes,
-        )
+        return with_options(request, last)
 
     def choose(self, model: ModelInfo) -> None:
         """Enter on a row: load it, or talk to what is there already."""
@@ -107,6 +103,9 @@ class LoadFlow:
             self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
         elif same and self._manager.status is ModelStatus.FAILED:
             self.show_error()
+        elif model.format is ModelFormat.ADAPTER and (base := self._shelf().base_of(model.id)) is not None:
+            request = self.request_for(base)
+            self.options(base, structs.replace(request, adapter=model.path, adapter_bytes=model.size_bytes))
         elif not model.loadable:
             self._show_problems(model)
         elif self.fitting.verdict(model) is Verdict.DOES_NOT_FIT:
@@ -127,7 +126,14 @@ class LoadFlow:
 
         request = tried or self.request_for(model)
         own_code = model.needs_remote_code or model.id in self._needs_code
-        dialog = LoadDialog(model, request, fitting=self.fitting, name_of=self.name_of, own_code=own_code)
+        dialog = LoadDialog(
+            model,
+            request,
+            fitting=self.fitting,
+            name_of=self.name_of,
+            adapters=self._shelf().adapters_of(model.id),
+            own_code=own_code,
+        )
         self._screen.app.push_screen(dialog, answered)
 
     def start(self, model: ModelInfo, request: LoadRequest, told: Room | None = None) -> None:
@@ -289,13 +295,8 @@ class LoadFlow:
         model = self._find(request.model_id)
         if model is None:
             return
-        chosen = LoadOptions(
-            device=request.device,
-            dtype=request.dtype,  # type: ignore[arg-type]  # the dialog offers no others
-            quantization=request.quantization.value,
-            attention=request.attention.value,
-            idle_minutes=request.idle_minutes,
-        )
+        chosen = options_of(request)
+        request = structs.replace(request, gpu_uuids={})  # which are looked up for each load
         plain = structs.replace(request, trust_remote_code=False) == default_request(self._settings, model)
         try:
             await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)

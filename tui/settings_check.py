@@ -33,13 +33,14 @@ def node_classes() -> tuple[type[DOMNode], ...]:
     from modeldeck.tui.app import ModeldeckApp
     from modeldeck.tui.screens.generation_editor import GenerationEditor
     from modeldeck.tui.screens.help import HelpScreen
-    from modeldeck.tui.screens.load_dialog import Choice, LoadDialog
+    from modeldeck.tui.screens.load_dialog import LoadDialog
     from modeldeck.tui.screens.main import MainScreen
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.chat_view import ChatView
     from modeldeck.tui.widgets.details_view import DetailsView
     from modeldeck.tui.widgets.devices_view import DevicesView
     from modeldeck.tui.widgets.filter_field import ModelFilter
+    from modeldeck.tui.widgets.load_fields import Choice
     from modeldeck.tui.widgets.log_view import LogView
     from modeldeck.tui.widgets.model_browser import ModelBrowser
     from modeldeck.tui.widgets.prompt import Prompt

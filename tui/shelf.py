@@ -111,6 +111,17 @@ class ModelShelf:
         """All of them, in their order."""
         return self._ordered
 
+    def adapters_of(self, model_id: str) -> list[ModelInfo]:
+        """The adapters that say that they belong to this model and can be put on it."""
+        bases = _names_of_bases(self._ordered)
+        return [row.model for row in self._ordered if not row.model.problems and _base_of(row, bases) == model_id]
+
+    def base_of(self, adapter_id: str) -> ModelInfo | None:
+        """The model that an adapter belongs to, where that is known."""
+        row = self._rows.get(adapter_id)
+        base = _base_of(row, _names_of_bases(self._ordered)) if row is not None else None
+        return self.get(base) if base is not None else None
+
     def visible(self) -> list[ShelfRow]:
         """What the list shows."""
         shown = self.words.keep(self._ordered)

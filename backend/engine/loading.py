@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from modeldeck.backend.engine.adapting import put_adapter, refuse_impossible_adapter
 from modeldeck.backend.engine.devices import Placement, placement_for
 from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_fatal, is_out_of_memory, trace
 from modeldeck.backend.engine.generating import Replier
@@ -31,6 +32,7 @@ from modeldeck.backend.errors import (
 )
 from modeldeck.backend.gguf_copies import GgufCopies
 from modeldeck.backend.models import Attention, LoadedModel, LoadRequest, LoadStage, Quantization
+from modeldeck.backend.text import clean_name
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -135,15 +137,19 @@ def _load(
         progress.stage(LoadStage.READING_CONFIG)
         config = _read_config(source, request)
         refuse_impossible(request, config, is_gguf=source.gguf is not None)
+        refuse_impossible_adapter(request.adapter)
         progress.stage(LoadStage.READING_TOKENIZER)
         tokenizer = _read_tokenizer(source, request, config)
         with tight_heap():
             model = _read_weights(source, request, config, placement, progress)
+            put_adapter(model, request.adapter)
             context_length = _context_length(config, tokenizer, request.context_limit)
             progress.stage(LoadStage.WARMING_UP)
             replier = Replier(model, tokenizer, context_length, log)
             replier.warm_up()  # the first token may rewrite weights: bitsandbytes repacks them for some CPUs
     loaded = Loaded(request, model, replier, context_length, placement)
+    if request.adapter:
+        loaded.notes.append(f"With the adapter {clean_name(request.adapter, 400)}.")
     if source.prepared_from:
         loaded.notes.append("Loaded from the prepared copy of the GGUF file.")
     if source.gguf:

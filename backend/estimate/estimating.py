@@ -52,7 +52,8 @@ def estimate(
     unloading the loaded model gives back, by device name. ``measured`` is what the same load took before. ``prepared``
     says that a GGUF file has a prepared copy, which is then loaded instead.
     """
-    context_tokens = min(context_tokens, model.context_length or context_tokens)  # no conversation is longer
+    for longest in (model.context_length, request.context_limit):
+        context_tokens = min(context_tokens, longest or context_tokens)  # no conversation is longer
     targets = devices_for(request.device, memory, request.device_map)
     if targets is None:
         return _unknown(context_tokens, f"No device {request.device} could be read on this machine.")
@@ -117,6 +118,8 @@ def count_parts(
         )
         for block in blocks
     ]
+    if request.adapter_bytes:
+        runs.append(Run(request.adapter_bytes, 1, False))
     shape = model.shape or ModelShape()
     tied = shape.tied_embeddings
     if model.format is ModelFormat.GGUF:

@@ -116,6 +116,26 @@ def test_the_split_is_the_one_that_transformers_makes(model_type: str, gpus: tup
         assert share.weight_bytes == pytest.approx(expected, abs=0.02 * total), (ours, theirs)
 
 
+@pytest.mark.usefixtures("libraries")
+@pytest.mark.parametrize("gpus", [(0.6, 0.6), (0.5, 0.3), (0.45, 0.45, 0.45), (2.0, 2.0)])
+def test_a_sequential_split_is_the_one_that_transformers_makes(gpus: tuple[float, ...], tmp_path: Path) -> None:
+    from transformers.integrations import accelerate
+
+    model = build("llama")
+    model.save_pretrained(tmp_path)
+    info = read_model(tmp_path, ModelSource.FOLDER)
+    total = sum(run.count * run.module_bytes for run in runs_of(info))
+    free = [int(share * total) for share in gpus]
+    limit = total // 2
+    ours = split(runs_of(info), free, 10 * total, quantized=False, sequential=True, limits=[limit])
+
+    memory: dict[Any, int] = dict(enumerate([min(limit, free[0]), *free[1:]])) | {"cpu": 9 * total}
+    devices = accelerate.infer_auto_device_map(model, memory, set(model._no_split_modules or ()))
+    theirs = [bytes_on(model, devices, device) for device in (*range(len(free)), "cpu", "disk")]
+    for share, expected in zip(ours, theirs, strict=True):
+        assert share.weight_bytes == pytest.approx(expected, abs=0.02 * total), (ours, theirs)
+
+
 def bytes_on(model: Any, devices: dict[str, Any], device: Any) -> int:
     names = [name for name, found in devices.items() if found == device]
     return sum(

@@ -213,6 +213,8 @@ async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
         await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "idle")
         await pilot.press("up")
+        await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "context-limit")
+        await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "context")
         await pilot.press("up")
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "attention")

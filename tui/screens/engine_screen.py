@@ -12,7 +12,7 @@ from textual import on
 from textual.worker import Worker, WorkerState
 
 from modeldeck.backend.load_follower import LoadFollower
-from modeldeck.backend.models import FinishReason, ModelInfo, ModelStatus
+from modeldeck.backend.models import FinishReason, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.held_rows import held_rows
@@ -45,7 +45,7 @@ class EngineScreen(PanesScreen):
         self._spare_error: BackendError | None = None
         self._pids_seen: tuple[int, ...] = ()
         self._copies_seen: tuple[ModelStatus, int] | None = None
-        self.loads = LoadFlow(self, services, self._find, lambda: self.go("chat"))
+        self.loads = LoadFlow(self, services, lambda: self.browser.shelf, lambda: self.go("chat"))
         self.fitting = self.loads.fitting
         self._follower = LoadFollower(services.manager, services.past_loads.find, self._timed)
 
@@ -166,6 +166,3 @@ class EngineScreen(PanesScreen):
         """Called by the manager in the middle of its work, so the screen asks it later."""
         self._follower.look()
         self.post_message(EngineChanged())
-
-    def _find(self, model_id: str) -> ModelInfo | None:
-        return self.browser.shelf.get(model_id)

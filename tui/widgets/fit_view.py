@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from modeldeck.backend.estimate.planning import Room
@@ -26,6 +27,13 @@ class FitView(Static):
         self._load: tuple[LoadRequest, int] | None = None
         self._shown: Content | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
+
+    class Resized(Message):
+        """It takes more lines, or fewer."""
+
+    def on_resize(self) -> None:
+        """Whoever lays it out shares the room anew."""
+        self.post_message(self.Resized())
 
     def on_mount(self) -> None:
         """Follow the memory."""

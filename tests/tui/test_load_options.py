@@ -1,0 +1,159 @@
+"""Stories of the load dialog on a machine with several GPUs, and of adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, Input, Select
+
+from modeldeck.backend.memory import DeviceMemory, MemoryReading
+from modeldeck.backend.models import DeviceMap, LoadRequest, ModelFormat, ModelStatus, Quantization
+from modeldeck.tui.screens.load_dialog import LoadDialog
+from modeldeck.tui.widgets import load_fields
+from modeldeck.tui.widgets.tick import Tick
+from tests.helpers import screen_text, wait_until
+from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, deck_of, model, opened, until_status
+
+GB = 10**9
+BOTH_SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+
+
+class ThreeGpus:
+    """80 GB each, nearly all free."""
+
+    def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+        gpus = tuple(
+            DeviceMemory(name=f"cuda:{n}", label="H100", used_bytes=2 * GB, total_bytes=80 * GB, uuid=f"GPU-{n}")
+            for n in range(3)
+        )
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=GB, total_bytes=256 * GB)
+        return MemoryReading(devices=gpus, ram=ram)
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_fields, "_devices", lambda: ("auto", "cuda:0", "cuda:1", "cuda:2", "cpu"))
+
+
+def shown(pilot: Pilot[int], name: str) -> bool:
+    row = pilot.app.screen.query_one(f"#{name}").parent
+    return row is not None and row.display  # type: ignore[attr-defined]  # a widget
+
+
+async def open_dialog(pilot: Pilot[int]) -> None:
+    await pilot.press("l")
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
+
+
+async def load(pilot: Pilot[int]) -> LoadRequest:
+    """Press Load; returns what the manager was asked."""
+    pilot.app.screen.query_one("#load", Button).press()
+    await until_status(pilot, ModelStatus.LOADED)
+    request = deck_of(pilot).services.manager.request
+    assert request is not None
+    return request
+
+
+@pytest.mark.usefixtures("three_gpus")
+@BOTH_SIZES
+async def test_several_gpus_are_ticked_and_named_by_their_uuids(size: tuple[int, int]) -> None:
+    app = deck(monitor=ThreeGpus())
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: app.main_screen.fitting.estimate(MODELS[0]) is not None)
+        await open_dialog(pilot)
+        await wait_until(pilot, lambda: len(app.screen.query(".gpu")) == 3)
+        app.screen.query_one("#device", Select).value = "several"
+        await wait_until(pilot, lambda: "Choose at least one GPU." in screen_text(app))
+        for box in list(app.screen.query(".gpu").results(Tick))[1:]:
+            box.value = True
+        await wait_until(pilot, lambda: "[ ] cuda:0  [x] cuda:1  [x] cuda:2" in screen_text(app))
+        app.screen.query_one("#device-map", Select).value = DeviceMap.SEQUENTIAL
+        app.screen.query_one("#memory-limits", Input).value = "cuda:1=9 cpu=x"
+        await wait_until(pilot, lambda: "GB at most must be like cuda:0=20 cpu=64, or empty." in screen_text(app))
+        app.screen.query_one("#memory-limits", Input).value = "cuda:1=9"
+        app.screen.query_one("#cpu-offload", Tick).value = False
+        await wait_until(pilot, lambda: "fits on cuda:1 and on cuda:2" in screen_text(app))
+        for button in app.screen.query(Button):
+            assert app.screen.region.contains_region(button.region)
+        request = await load(pilot)
+        assert (request.device, request.device_map) == ("cuda:1+cuda:2", DeviceMap.SEQUENTIAL)
+        assert request.gpu_uuids == {"cuda:1": "GPU-1", "cuda:2": "GPU-2"}
+        assert (request.memory_limits, request.cpu_offload) == ({"cuda:1": 9 * GB}, False)
+        await wait_until(pilot, lambda: app.services.remembered.get(MODELS[0].id) is not None)
+        again = app.main_screen.loads.request_for(MODELS[0])
+        assert (again.device, again.device_map, again.gpu_uuids) == ("cuda:1+cuda:2", DeviceMap.SEQUENTIAL, {})
+
+
+@pytest.mark.usefixtures("three_gpus")
+async def test_only_what_applies_is_shown() -> None:
+    app = deck(monitor=ThreeGpus())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await open_dialog(pilot)
+        await wait_until(pilot, lambda: shown(pilot, "device-map"))  # auto means all three
+        assert shown(pilot, "memory-limits")
+        assert not shown(pilot, "double-quantization")
+        app.screen.query_one("#device", Select).value = "cuda:1"
+        await wait_until(pilot, lambda: not shown(pilot, "device-map"))
+        assert shown(pilot, "cpu-offload")
+        app.screen.query_one("#device", Select).value = "cpu"
+        await wait_until(pilot, lambda: not shown(pilot, "memory-limits"))
+        app.screen.query_one("#quantization", Select).value = Quantization.FP4
+        await wait_until(pilot, lambda: shown(pilot, "double-quantization") and shown(pilot, "compute-dtype"))
+        app.screen.query_one("#double-quantization", Tick).value = False
+        app.screen.query_one("#compute-dtype", Select).value = "float16"
+        request = await load(pilot)
+        assert request.quantization is Quantization.FP4
+        assert (request.double_quantization, request.compute_dtype) == (False, "float16")
+        assert request.memory_limits == {}
+
+
+async def test_without_a_gpu_nothing_about_gpus_is_asked() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await open_dialog(pilot)
+        await wait_until(pilot, lambda: "Context" in screen_text(app))
+        assert not any(shown(pilot, name) for name in ("device-map", "memory-limits", "cpu-offload"))
+
+
+async def test_a_context_can_be_a_limit() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await open_dialog(pilot)
+        app.screen.query_one("#context", Input).value = "2000"
+        app.screen.query_one("#context-limit", Tick).value = True
+        await wait_until(pilot, lambda: "for 2,000 tokens" in screen_text(app))
+        assert (await load(pilot)).context_limit == 2000
+        await wait_until(pilot, lambda: app.services.remembered.get(MODELS[0].id) is not None)
+        assert app.main_screen.loads.request_for(MODELS[0]).context_limit == 2000
+
+
+BASE = model("base")
+LORA = model("lora", format=ModelFormat.ADAPTER, base_model="base", size_bytes=50_000_000, parameters=12_000_000)
+
+
+async def test_an_adapter_is_chosen_in_the_dialog_of_its_base() -> None:
+    app = deck(catalog=FakeCatalog([BASE, LORA]))
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=2)
+        await open_dialog(pilot)
+        await wait_until(pilot, lambda: "Adapter" in screen_text(app))
+        app.screen.query_one("#adapter", Select).value = LORA.path
+        request = await load(pilot)
+        assert (request.model_id, request.adapter, request.adapter_bytes) == (BASE.id, LORA.path, 50_000_000)
+        await wait_until(pilot, lambda: "bf16 + lora" in screen_text(app))
+
+
+async def test_enter_on_an_adapter_offers_its_base_with_it() -> None:
+    app = deck(catalog=FakeCatalog([BASE, LORA]))
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=2)
+        await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        await wait_until(pilot, lambda: "Load base" in screen_text(app))
+        assert (await load(pilot)).adapter == LORA.path
