@@ -6,47 +6,64 @@ options of ``transformers serve`` against its own help. vLLM's are those of its 
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
+from modeldeck.backend.as_arguments import (
+    Placing,
+    compute_dtype,
+    indented,
+    placement_code,
+    placing_of,
+    quantization_code,
+)
 from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
+from modeldeck.backend.quantizers import LABELS
 
-_TO_BITS = {Quantization.INT8: "8", Quantization.NF4: "4"}
+_SERVE_DTYPE = "float32"
+"""In which transformers serve has 4 bits computed: it leaves out what BitsAndBytesConfig takes float32 for."""
+_VLLM_DTYPE = "bfloat16"
+"""In which vLLM has 4 bits computed, whatever the dtype of the model (``BitsAndBytesLinearMethod``)."""
+_VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)
+"""What ``--max-lora-rank`` can be, from its default on (``MaxLoRARanks``)."""
 
 
 class NotExpressible(Exception):
     """This cannot say what was asked for; the text is why, a sentence."""
 
 
-def python_code(model: ModelInfo, request: LoadRequest, dtype: str) -> str:
-    """A script that loads the model as the engine would; ``dtype`` is what ``auto`` comes to (torch's word).
+def python_code(model: ModelInfo, request: LoadRequest) -> str:
+    """A script that loads the model as the engine would.
 
     Raises NotExpressible for a quantized GGUF, which the engine makes of its own copy of the file.
     """
     if model.format is ModelFormat.GGUF and request.quantization is not Quantization.NONE:
         raise NotExpressible("A GGUF file itself cannot be quantized; modeldeck does that to its prepared copy.")
-    quantized = request.quantization is not Quantization.NONE
-    classes = ["AutoModelForCausalLM", "AutoTokenizer", *(["BitsAndBytesConfig"] if quantized else [])]
-    named = _names(model)
-    tokenizer = [*named, *(["trust_remote_code=True"] if request.trust_remote_code else [])]
+    placed, quantized = placement_code(request), quantization_code(model, request)
+    trusted = ["trust_remote_code=True"] if request.trust_remote_code else []
     loaded = [
-        *named,
+        *_names(model),
         f"dtype={request.dtype!r}",
-        *_device_map(request, quantized),
+        *placed.arguments,
         *([] if request.attention is Attention.AUTO else [f'attn_implementation="{request.attention}"']),
-        *(_quantization(request, dtype) if quantized else []),
-        *(["trust_remote_code=True"] if request.trust_remote_code else []),
+        *quantized.arguments,
+        *trusted,
     ]
-    return "\n".join(
-        [
-            *(["import torch"] if request.quantization is Quantization.NF4 else []),
-            f"from transformers import {', '.join(classes)}",
-            "",
-            _call("tokenizer", "AutoTokenizer", tokenizer),
-            _call("model", "AutoModelForCausalLM", loaded),
-            "",
-        ]
-    )
+    classes = ", ".join(["AutoModelForCausalLM", "AutoTokenizer", *quantized.classes])
+    imports = {*placed.imports, *quantized.imports}
+    lines = [
+        *sorted(imports, key=lambda line: (line.startswith("from"), line)),
+        f"from transformers import {classes}",
+        "",
+        *placed.before,
+        _call("tokenizer", "AutoTokenizer", [*_names(model), *trusted]),
+        _call("model", "AutoModelForCausalLM", loaded),
+        *([f"model.load_adapter({request.adapter!r})"] if request.adapter else []),
+        *_context_lines(model, request),
+    ]
+    return "\n".join([*lines, ""])
 
 
 def transformers_command(model: ModelInfo, request: LoadRequest) -> str:
@@ -54,33 +71,47 @@ def transformers_command(model: ModelInfo, request: LoadRequest) -> str:
 
     Raises NotExpressible.
     """
-    if model.format is ModelFormat.GGUF and request.quantization is not Quantization.NONE:
-        raise NotExpressible("transformers serve cannot quantize a GGUF file.")
-    words = ["transformers", "serve", _served(model), "--device", request.device, "--dtype", request.dtype]
+    words = ["transformers", "serve", _served(model), "--device", _served_device(request), "--dtype", request.dtype]
     if request.attention is not Attention.AUTO:
         words += ["--attn-implementation", str(request.attention)]
-    if request.quantization is not Quantization.NONE:
-        words += ["--quantization", f"bnb-{_TO_BITS[request.quantization]}bit"]
+    words += _served_quantization(model, request)
     words += ["--trust-remote-code"] if request.trust_remote_code else []
+    if request.adapter:
+        raise NotExpressible("transformers serve cannot put an adapter on a model.")
+    if _limits_context(model, request):
+        raise NotExpressible("transformers serve cannot limit the context.")
     return shlex.join(words)
 
 
-def vllm_command(model: ModelInfo, request: LoadRequest, context_tokens: int, gpu: str = "") -> str:
-    """``vllm serve``, which chooses its GPU by the environment: ``gpu`` is the UUID of the one that was asked for.
+def vllm_command(
+    model: ModelInfo,
+    request: LoadRequest,
+    context_tokens: int,
+    gpu_uuids: Mapping[str, str],
+    adapter_rank: int | None = None,
+) -> str:
+    """``vllm serve``, which chooses its GPUs by the environment.
 
-    Raises NotExpressible.
+    ``gpu_uuids`` is which GPU each name means that the request has (``LoadRequest.gpu_uuids``); ``context_tokens``
+    counts where the request has no limit of its own; ``adapter_rank`` is that of the request's adapter, where it is
+    known. Raises NotExpressible.
     """
-    if request.device in {"cpu", "mps"}:
-        raise NotExpressible("vLLM as it is installed by default computes on GPUs alone.")
-    if request.quantization is Quantization.INT8:
-        raise NotExpressible("vLLM has no 8-bit quantization while it loads.")
-    if ":" in request.device and not gpu:
-        raise NotExpressible(f"The driver does not tell which GPU {request.device} is, and vLLM takes no such name.")
-    words = ["vllm", "serve", model.path, "--dtype", request.dtype, "--max-model-len", str(context_tokens)]
+    placing = placing_of(request)
+    _refuse_for_vllm(model, request, placing)
+    names = [placing.device] if ":" in placing.device and request.device not in {"auto", "cuda"} else placing.gpus
+    words = ["vllm", "serve", model.path, "--dtype", _vllm_dtype(model, request)]
+    words += ["--max-model-len", str(_context_limit(model, request) or context_tokens)]
+    words += ["--tensor-parallel-size", str(len(names))] if len(names) > 1 else []
     words += ["--quantization", "bitsandbytes"] if request.quantization is Quantization.NF4 else []
+    words += _vllm_adapter(request.adapter, adapter_rank) if request.adapter else []
     words += ["--trust-remote-code"] if request.trust_remote_code else []
+    unknown = [name for name in names if not gpu_uuids.get(name)]
+    if unknown:
+        which = " and ".join(unknown)
+        raise NotExpressible(f"The driver does not tell which GPU {which} is, and vLLM takes no such name.")
     command = shlex.join(words)
-    return f"CUDA_VISIBLE_DEVICES={shlex.quote(gpu)} {command}" if gpu and ":" in request.device else command
+    gpus = shlex.quote(",".join(gpu_uuids[name] for name in names))
+    return f"CUDA_VISIBLE_DEVICES={gpus} {command}" if names else command
 
 
 def _names(model: ModelInfo) -> list[str]:
@@ -97,6 +128,28 @@ def _hub_name(model: ModelInfo) -> str:
     return model.id.partition("@")[0]
 
 
+def _call(name: str, called: str, arguments: list[str]) -> str:
+    return f"{name} = {called}.from_pretrained(\n{indented(arguments, 1)})"
+
+
+def _context_limit(model: ModelInfo, request: LoadRequest) -> int | None:
+    """Tokens, never more than the model's own limit; None where none was asked for."""
+    if request.context_limit is None:
+        return None
+    return min(request.context_limit, model.context_length or request.context_limit)
+
+
+def _limits_context(model: ModelInfo, request: LoadRequest) -> bool:
+    return _context_limit(model, request) not in {None, model.context_length}
+
+
+def _context_lines(model: ModelInfo, request: LoadRequest) -> list[str]:
+    """Prompt and reply together, as the engine counts them."""
+    if not _limits_context(model, request):
+        return []
+    return [f"model.generation_config.max_length = {request.context_limit}"]
+
+
 def _served(model: ModelInfo) -> str:
     at_home = model.source is ModelSource.HUB_CACHE and model.format is not ModelFormat.GGUF
     if not at_home and set("@:") & set(model.path):
@@ -111,26 +164,83 @@ def _served(model: ModelInfo) -> str:
     return model.path
 
 
-def _device_map(request: LoadRequest, quantized: bool) -> list[str]:
-    device = "cuda:0" if request.device == "cuda" else request.device
-    if device == "auto":
-        return ['device_map="auto"']
-    return [f'device_map={{"": "{device}"}}'] if device != "cpu" or quantized else []
+def _served_device(request: LoadRequest) -> str:
+    placing = placing_of(request)
+    if placing.device:
+        return request.device if request.device == "cuda" else placing.device
+    if not placing.bounded:
+        return "auto"
+    if len(placing.gpus) > 1:
+        raise NotExpressible("transformers serve takes one device or auto, and no choice of several.")
+    if placing.kind != "auto":
+        raise NotExpressible(f"transformers serve has no option for the device map {placing.kind}.")
+    if request.memory_limits:
+        raise NotExpressible("transformers serve has no option for memory limits.")
+    raise NotExpressible("transformers serve cannot keep weights out of RAM while it chooses the devices itself.")
 
 
-def _quantization(request: LoadRequest, dtype: str) -> list[str]:
+def _served_quantization(model: ModelInfo, request: LoadRequest) -> list[str]:
+    """nf4 with double quantization, and LLM.int8() (``ModelManager.get_quantization_config``)."""
+    if request.quantization is Quantization.NONE:
+        return []
+    if model.format is ModelFormat.GGUF:
+        raise NotExpressible("transformers serve cannot quantize a GGUF file.")
     if request.quantization is Quantization.INT8:
-        return ["quantization_config=BitsAndBytesConfig(load_in_8bit=True)"]
-    options = (
-        "load_in_4bit=True",
-        'bnb_4bit_quant_type="nf4"',
-        "bnb_4bit_use_double_quant=True",
-        f"bnb_4bit_compute_dtype=torch.{dtype}",
-    )
-    inner = "".join(f"        {option},\n" for option in options)
-    return [f"quantization_config=BitsAndBytesConfig(\n{inner}    )"]
+        return ["--quantization", "bnb-8bit"]
+    _refuse_other_4bit("transformers serve", _SERVE_DTYPE, model, request)
+    return ["--quantization", "bnb-4bit"]
 
 
-def _call(name: str, called: str, arguments: list[str]) -> str:
-    lines = "".join(f"    {argument},\n" for argument in arguments)
-    return f"{name} = {called}.from_pretrained(\n{lines})"
+def _refuse_other_4bit(who: str, dtype: str, model: ModelInfo, request: LoadRequest) -> None:
+    """Both servers have one way of 4 bits, with nothing to choose."""
+    if request.quantization is not Quantization.NF4:
+        raise NotExpressible(f"{who} has no option for {LABELS[request.quantization]} while it loads.")
+    if not request.double_quantization:
+        raise NotExpressible(f"{who} has no 4 bits without double quantization.")
+    if (asked := compute_dtype(model, request)) != dtype:
+        raise NotExpressible(f"{who} has 4 bits computed in {dtype} alone, and not in {asked}.")
+
+
+def _refuse_for_vllm(model: ModelInfo, request: LoadRequest, placing: Placing) -> None:
+    if request.device in {"cpu", "mps"}:
+        raise NotExpressible("vLLM as it is installed by default computes on GPUs alone.")
+    if request.quantization is not Quantization.NONE:
+        if model.format is ModelFormat.GGUF:
+            raise NotExpressible("vLLM cannot quantize a GGUF file.")
+        _refuse_other_4bit("vLLM", _VLLM_DTYPE, model, request)
+    if request.attention is not Attention.AUTO:
+        raise NotExpressible("vLLM computes attention in ways of its own, and has none of transformers' to choose.")
+    if placing.kind == "sequential":
+        raise NotExpressible("vLLM gives each of its GPUs an equal part, and cannot fill one before the next.")
+    if not placing.device and request.memory_limits.keys() - {"cpu"}:
+        raise NotExpressible("vLLM cannot limit the weights on a GPU, only all that it takes there.")
+    heads = model.shape.attention_heads if model.shape else None
+    if heads and len(placing.gpus) > 1 and heads % len(placing.gpus):
+        raise NotExpressible(f"vLLM cannot share {heads} attention heads evenly between {len(placing.gpus)} GPUs.")
+
+
+def _vllm_dtype(model: ModelInfo, request: LoadRequest) -> str:
+    """Float32 has to be named: vLLM's ``auto`` makes 16 bits of it, and the engine's keeps it."""
+    stored = model.load_dtype or model.dtype
+    plain = model.quantization is None and model.format is not ModelFormat.GGUF
+    return "float32" if request.dtype == "auto" and stored == "float32" and plain else request.dtype
+
+
+def _vllm_adapter(folder: str, rank: int | None) -> list[str]:
+    """The name is what clients ask for; a path that vLLM would split goes into JSON."""
+    name = _adapter_name(Path(folder))
+    plain = not set("=,") & set(folder)
+    module = f"{name}={folder}" if plain else json.dumps({"name": name, "path": folder})
+    words = ["--enable-lora", "--lora-modules", module]
+    if rank is None or rank <= _VLLM_RANKS[0]:
+        return words
+    if rank > _VLLM_RANKS[-1]:
+        raise NotExpressible(f"vLLM takes adapters up to rank {_VLLM_RANKS[-1]}, and this one has {rank}.")
+    return [*words, "--max-lora-rank", str(next(size for size in _VLLM_RANKS if size >= rank))]
+
+
+def _adapter_name(folder: Path) -> str:
+    """Of a folder in the hub's cache that of the repository, since its own is a commit."""
+    if folder.parent.name == "snapshots":
+        return folder.parents[1].name.rpartition("--")[2]
+    return folder.name

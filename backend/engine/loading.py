@@ -22,7 +22,7 @@ from modeldeck.backend.engine.metering import peak_bytes
 from modeldeck.backend.engine.prepared import UnpreparedCopy, is_current
 from modeldeck.backend.engine.progress import Progress, tensor_sizes, weights_reported
 from modeldeck.backend.engine.quantizing import quantization_config, refuse_impossible
-from modeldeck.backend.engine.residency import make_resident
+from modeldeck.backend.engine.residency import read_meanwhile
 from modeldeck.backend.errors import (
     LoadError,
     NotEnoughMemory,
@@ -140,7 +140,7 @@ def _load(
         refuse_impossible_adapter(request.adapter)
         progress.stage(LoadStage.READING_TOKENIZER)
         tokenizer = _read_tokenizer(source, request, config)
-        with tight_heap():
+        with tight_heap(), _reading(source, placement, progress):
             model = _read_weights(source, request, config, placement, progress)
             put_adapter(model, request.adapter)
             context_length = _context_length(config, tokenizer, request.context_limit)
@@ -157,6 +157,13 @@ def _load(
         if copies:
             loaded.unprepared = UnpreparedCopy.of(source.gguf, model, tokenizer, copies, request, log)
     return loaded
+
+
+def _reading(source: Source, placement: Placement, progress: Progress) -> AbstractContextManager[None]:
+    """Weights that stay mapped are read beside everything else; elsewhere they are read by whoever moves them."""
+    if source.gguf is not None or placement.device_map is not None:
+        return nullcontext()
+    return read_meanwhile(source.folder, progress)
 
 
 def _quick(source: Source, progress: Progress) -> AbstractContextManager[None]:
@@ -217,8 +224,6 @@ def _read_weights(
         device_map = device_map or {"": "cpu"}
     if source.gguf is None:
         options["use_safetensors"] = _has_safetensors(source.folder)
-        if device_map is None:
-            make_resident(source.folder, progress)
     with weights_reported(progress, stage, tensor_sizes(source.folder) if source.gguf is None else {}):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             **source.names,

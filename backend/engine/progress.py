@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,26 +33,56 @@ class Progress:
         self._unit: Literal["", "bytes", "tensors"] = ""
         self._done = 0
         self._reported = 0.0
+        self._lock = threading.Lock()  # weights are read by other threads
+        self._reading: tuple[int, int] | None = None
+        """Bytes that were read and that will be, while weights are read beside everything else."""
 
     def stage(self, stage: LoadStage, total: int = 0, unit: Literal["", "bytes", "tensors"] = "") -> None:
         """Begin a stage whose size is ``total``, or 0 where nobody can know it.
 
         Weights that are gone through again right after they were read are in memory by then: that is told as moving.
         """
-        if stage is LoadStage.READING_WEIGHTS and self._stage in _IN_MEMORY:
-            stage = LoadStage.MOVING
-        self._stage, self._total, self._unit, self._done = stage, total, unit, 0
-        self._report()
+        with self._lock:
+            if stage is LoadStage.READING_WEIGHTS and (self._stage in _IN_MEMORY or self._reading is not None):
+                stage = LoadStage.MOVING
+            self._stage, self._total, self._unit, self._done = stage, total, unit, 0
+            self._report()
 
     def advance(self, amount: int) -> None:
         """Count so much more as done; the last report of a stage is never left out."""
-        self._done = min(self._total, self._done + amount)
-        if self._done >= self._total or monotonic() - self._reported >= REPORT_INTERVAL:
+        with self._lock:
+            self._done = min(self._total, self._done + amount)
+            if self._done >= self._total or monotonic() - self._reported >= REPORT_INTERVAL:
+                self._report()
+
+    def begin_reading(self, total: int) -> None:
+        """So many bytes of weights are read from now on; other stages are told when that has ended."""
+        with self._lock:
+            self._reading = (0, total)
+            self._report()
+
+    def read(self, amount: int) -> None:
+        """So many more bytes were read. Called by several threads."""
+        with self._lock:
+            if self._reading is not None:
+                done, total = self._reading
+                self._reading = (min(total, done + amount), total)
+                if done + amount >= total or monotonic() - self._reported >= REPORT_INTERVAL:
+                    self._report()
+
+    def end_reading(self) -> None:
+        """Everything is read, or nobody needs it any more."""
+        with self._lock:
+            self._reading = None
             self._report()
 
     def _report(self) -> None:
         self._reported = monotonic()
-        self._send(LoadProgress(self._request_id, self._stage, self._done, self._total, self._unit))
+        if self._reading is not None:
+            done, total = self._reading
+            self._send(LoadProgress(self._request_id, LoadStage.READING_WEIGHTS, done, total, "bytes"))
+        else:
+            self._send(LoadProgress(self._request_id, self._stage, self._done, self._total, self._unit))
 
 
 @contextmanager

@@ -1,17 +1,22 @@
-"""Weights that stay mapped from the file are brought into memory here, with progress, and not by the first reply."""
+"""Weights that stay mapped from the file are brought into memory here, with progress, and not by the first reply.
+
+They are read in the background, while the model is built and its first token is made out of those that are there.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from modeldeck.backend.engine.progress import Progress
-from modeldeck.backend.models import LoadStage
 
 _CHUNK = 16 * 2**20
 _READERS = 4
@@ -19,25 +24,36 @@ _READERS = 4
 _ENOUGH = 0.95
 
 
-def make_resident(folder: Path, progress: Progress) -> None:
-    """Read every safetensors file that is not in the page cache yet; a file that is there costs nothing."""
+@contextmanager
+def read_meanwhile(folder: Path, progress: Progress) -> Iterator[None]:
+    """Read every safetensors file that is not in the page cache yet, while the block runs and to the end.
+
+    Where the block fails, what is not read yet stays unread. What a file cannot give is left to whoever needs it.
+    """
     files = [file for file in sorted(folder.glob("*.safetensors")) if _resident_share(file) < _ENOUGH]
     if not files:
+        yield
         return
     chunks = [(file, start) for file in files for start in range(0, file.stat().st_size, _CHUNK)]
-    progress.stage(LoadStage.READING_WEIGHTS, sum(file.stat().st_size for file in files), "bytes")
-    lock = threading.Lock()
+    buffers = threading.local()
+    progress.begin_reading(sum(file.stat().st_size for file in files))
 
     def read(chunk: tuple[Path, int]) -> None:
         file, start = chunk
+        if not hasattr(buffers, "own"):
+            buffers.own = bytearray(_CHUNK)  # each thread has one: fresh memory would be zeroed for every chunk
         with file.open("rb", buffering=0) as stream:
-            stream.seek(start)
-            length = stream.readinto(bytearray(_CHUNK)) or 0
-        with lock:
-            progress.advance(length)
+            progress.read(os.preadv(stream.fileno(), [buffers.own], start))
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        list(readers.map(read, chunks))
+    readers = ThreadPoolExecutor(_READERS)
+    reads: list[Future[None]] = [readers.submit(read, chunk) for chunk in chunks]
+    try:
+        yield
+        for one in reads:
+            one.exception()
+    finally:
+        readers.shutdown(cancel_futures=True)
+        progress.end_reading()
 
 
 def _resident_share(file: Path) -> float:

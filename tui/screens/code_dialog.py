@@ -13,7 +13,6 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from modeldeck.backend.as_code import NotExpressible, python_code, transformers_command, vllm_command
-from modeldeck.backend.estimate.weights import load_dtype
 from modeldeck.backend.models import LoadRequest, ModelInfo
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui.screens.dialog import Dialog
@@ -36,17 +35,18 @@ class CodeDialog(Dialog[None]):
         Binding("down", "scroll(1)", "Down", show=False, id="code.down", tooltip="Scroll down"),
     ]
 
-    def __init__(self, model: ModelInfo, request: LoadRequest, context_tokens: int, gpu: str) -> None:
+    def __init__(
+        self, model: ModelInfo, request: LoadRequest, context_tokens: int, adapter_rank: int | None = None
+    ) -> None:
         super().__init__()
         self._model_name = model.name
         self._texts: dict[str, str] = {}
         """What can be copied, by the keys of ``_NAMES``."""
         self._problems: dict[str, str] = {}
         """Why the others are not there."""
-        dtype = load_dtype(model, request)
-        self._write("python", lambda: python_code(model, request, dtype))
+        self._write("python", lambda: python_code(model, request))
         self._write("transformers", lambda: transformers_command(model, request))
-        self._write("vllm", lambda: vllm_command(model, request, context_tokens, gpu))
+        self._write("vllm", lambda: vllm_command(model, request, context_tokens, request.gpu_uuids, adapter_rank))
 
     def _write(self, kind: str, write: Callable[[], str]) -> None:
         try:

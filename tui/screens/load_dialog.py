@@ -126,7 +126,9 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
         from modeldeck.tui.screens.code_dialog import CodeDialog
 
         request, tokens = self._asked(), self._fields.context_tokens or DEFAULT_CONTEXT
-        self.app.push_screen(CodeDialog(self._model, request, tokens, self._fitting.uuid_of(request.device)))
+        adapter = next((one.adapter for one in self._adapters if one.path == request.adapter), None)
+        rank = adapter.rank if adapter is not None else None
+        self.app.push_screen(CodeDialog(self._model, request, tokens, rank))
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
