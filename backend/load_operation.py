@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from modeldeck.backend.engine_client import EngineClient
@@ -64,14 +64,22 @@ async def load_in(
 class LoadOperation:
     """The task of one load and what its caller is told of it.
 
-    ``unload`` are the models that make room first. It begins when the load ``after`` which it comes has ended.
+    ``unload`` are the models that make room first, ``wait_for`` the bytes of each device that must be free before that.
+    It begins when the load ``after`` which it comes has ended.
     """
 
-    def __init__(self, request: LoadRequest, unload: Collection[str] = (), after: LoadOperation | None = None) -> None:
+    def __init__(
+        self,
+        request: LoadRequest,
+        unload: Collection[str] = (),
+        after: LoadOperation | None = None,
+        wait_for: Mapping[str, int] | None = None,
+    ) -> None:
         self.request = request
         self.unload = tuple(unload)
         self.made_room: set[Resident] = set()
         """What was unloaded for it, and comes back if it fails."""
+        self.wait_for = dict(wait_for or {})
         self._after = after
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False

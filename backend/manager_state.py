@@ -12,6 +12,7 @@ from modeldeck.backend.models import LoadedModel, LoadRequest, ModelStatus
 from modeldeck.backend.protocol import LoadProgress
 from modeldeck.backend.residents import Resident, Residents
 from modeldeck.backend.unloading import Freed, ReadMemory
+from modeldeck.backend.waiting import Shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class ManagerState:
         self._failure: Failure | None = None
         self._freed: tuple[Freed, ...] = ()
         self._progress: LoadProgress | None = None
+        self._waiting: Shortage | None = None
         self._copies_written = 0
 
     @property
@@ -113,6 +115,11 @@ class ManagerState:
     def progress(self) -> LoadProgress | None:
         """The newest progress, while the status is LOADING."""
         return self._progress
+
+    @property
+    def waiting(self) -> Shortage | None:
+        """What the load waits for, while it has not begun for that reason; its status is LOADING even so."""
+        return self._waiting
 
     @property
     def copies_written(self) -> int:

@@ -14,7 +14,7 @@ Everything runs on one event loop; nothing here blocks it. A script drives it li
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from time import monotonic
 
@@ -30,6 +30,7 @@ from modeldeck.backend.spare_engine import EngineStarter, SpareEngine
 from modeldeck.backend.stall import StallWatch
 from modeldeck.backend.text import clean_name
 from modeldeck.backend.unloading import Freed, Unloading
+from modeldeck.backend.waiting import WAIT_SECONDS, shortage
 from modeldeck.config.generation import GenerationSettings
 
 __all__ = ["EngineStarter", "PipelineManager"]
@@ -90,15 +91,23 @@ class PipelineManager(ManagerState):
             await self._spare.until_ready()
 
     async def load(
-        self, request: LoadRequest, *, unload: Collection[str] = (), replace: bool = False
+        self,
+        request: LoadRequest,
+        *,
+        unload: Collection[str] = (),
+        wait_for: Mapping[str, int] | None = None,
+        replace: bool = False,
     ) -> AsyncGenerator[LoadProgress, None]:
         """Load a model beside those that are held; yields progress and returns when it is LOADED and the current one.
 
         ``unload`` names the models that make room first; one that is held with the same id always does. When memory
         runs out all the same, the load is tried once more after everything that may make room has gone
         (``Resident.may_make_room``). When it fails, the models that made room are loaded again before the error is
-        raised; ``failure`` tells of it then. Closing or cancelling the generator cancels the load: its engine is killed
-        and reaped. ``replace=True`` first ends a load that is running; of several, the last one asked for wins.
+        raised; ``failure`` tells of it then. ``wait_for`` are bytes that must be free on devices (``cuda:0``, ``ram``)
+        before any of that begins, however long it takes; ``waiting`` tells what is missing.
+
+        Closing or cancelling the generator cancels the load: its engine is killed and reaped. ``replace=True`` first
+        ends a load that is running; of several, the last one asked for wins.
         Raises EngineBusy when a load runs (and not ``replace``), LoadError and its kinds, EngineDied, EngineStalled,
         and LoadCancelled when ``cancel_load`` or another load ended this one.
         """
@@ -109,7 +118,7 @@ class PipelineManager(ManagerState):
             self._refuse_while_loading()
         elif running is not None:
             running.abandon()
-        self._operation = operation = LoadOperation(request, unload, after=running)
+        self._operation = operation = LoadOperation(request, unload, after=running, wait_for=wait_for)
         operation.start(self._run_load)
         async with aclosing(operation.steps()) as steps:
             async for progress in steps:
@@ -213,6 +222,7 @@ class PipelineManager(ManagerState):
             for leaving in [one for one in self.residents if one.ended is not None]:
                 await self._release(leaving, Reason.ASKED)  # joins who ends it
             self._forget_failure()
+            await self._wait_for_room(operation)
             before = self.residents.current
             await self._make_room(operation, Reason.ROOM, [*operation.unload, operation.request.model_id])
             resident = self.residents.new(operation.request)
@@ -229,6 +239,21 @@ class PipelineManager(ManagerState):
             self._choose_another()
             if self._operation is operation and not self._closed:
                 self._spare.start()
+
+    async def _wait_for_room(self, operation: LoadOperation) -> None:
+        if not operation.wait_for or self.read_memory is None:
+            return
+        waiting = self._loading = Resident(operation.request, 0)
+        waiting.become(ModelStatus.LOADING)
+        try:
+            while (short := shortage(await self.read_memory(), operation.wait_for)) is not None:
+                self._waiting = short
+                self._changed()
+                await asyncio.sleep(WAIT_SECONDS)
+        finally:
+            self._loading = self._waiting = None
+            waiting.become(ModelStatus.NOT_LOADED)
+            self._changed()
 
     async def _make_room(self, operation: LoadOperation, reason: Reason, model_ids: Collection[str]) -> None:
         for model_id in dict.fromkeys(model_ids):

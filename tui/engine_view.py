@@ -11,6 +11,7 @@ from modeldeck.backend.models import Attention, LoadedModel, LoadRequest, ModelS
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.freed_words import freed_words
 from modeldeck.tui.marks import short_dtype
+from modeldeck.tui.waiting_words import waiting_words
 
 if TYPE_CHECKING:
     from modeldeck.backend.pipeline_manager import PipelineManager
@@ -28,6 +29,8 @@ class EngineView:
     """``bf16``, ``bf16 4bit``; with the attention where that was not left to the library, and the adapter."""
     error: str = ""
     """Why the state is FAILED, as a sentence."""
+    waiting: str = ""
+    """What a load waits for, while it does."""
     pinned: bool = False
     """Whether it stays until it is unloaded by hand."""
     others: str = ""
@@ -52,6 +55,7 @@ class EngineView:
             model_name=clean_name(name_of(request.model_id)),
             device=clean_name(loaded.device) if loaded else "",
             precision=_precision(loaded, request) if loaded else "",
+            waiting=waiting_words(manager.waiting) if manager.waiting is not None else "",
             pinned=front.pinned,
             others=", ".join(f"{one.number} {clean_name(name_of(one.model_id), 40)}" for one in others),
             error=clean_name(advice or str(manager.error), 500) if manager.error else "",

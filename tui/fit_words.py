@@ -76,6 +76,13 @@ def replacing_words(
     return " ".join([*said, f"{load}."])
 
 
+def waited_for(told: Estimate) -> dict[str, int]:
+    """What must be free on each device for this load; empty where it fits, or a device is too small for it anyway."""
+    if told.verdict is not Verdict.DOES_NOT_FIT or any(one.needed_bytes > one.total_bytes for one in told.devices):
+        return {}
+    return {one.device: max(0, one.needed_bytes - one.credit_bytes) for one in told.devices}
+
+
 def unloading_words(gone: Sequence[Holder], name_of: Callable[[str], str]) -> str:
     """``Unloads Qwen3-8B (14.2 GB) and Llama (9.8 GB)``."""
     ends = "".join(

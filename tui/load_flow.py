@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
+    from modeldeck.backend.protocol import LoadProgress
     from modeldeck.backend.residents import Resident
     from modeldeck.tui.screens.confirm import Confirm
     from modeldeck.tui.services import Services
@@ -118,11 +119,11 @@ class LoadFlow:
         if not model.loadable:
             self._show_problems(model)
             return
-        from modeldeck.tui.screens.load_dialog import LoadDialog  # Select, which no first frame waits for
+        from modeldeck.tui.screens.load_dialog import Chosen, LoadDialog  # Select, which no first frame waits for
 
-        def answered(chosen: tuple[LoadRequest, Room] | None) -> None:
+        def answered(chosen: Chosen | None) -> None:
             if chosen is not None:
-                self.start(model, *chosen)
+                self.start(model, chosen.request, chosen.room, chosen.wait_for)
 
         request = tried or self.request_for(model)
         own_code = model.needs_remote_code or model.id in self._needs_code
@@ -136,7 +137,13 @@ class LoadFlow:
         )
         self._screen.app.push_screen(dialog, answered)
 
-    def start(self, model: ModelInfo, request: LoadRequest, told: Room | None = None) -> None:
+    def start(
+        self,
+        model: ModelInfo,
+        request: LoadRequest,
+        told: Room | None = None,
+        wait_for: Mapping[str, int] | None = None,
+    ) -> None:
         """Load with these options; asks first when that would end something of which the user was not told."""
         if self._refuse_broken(model):
             return
@@ -145,7 +152,7 @@ class LoadFlow:
         if self._manager.load_running or not may_go.issuperset(room.unload_ids):
             self._confirm_replacing(model, request)
         else:
-            self._run(request, room, replace=False)
+            self._run(request, room, wait_for, replace=False)
 
     def switch(self, model_id: str) -> bool:
         """Talk to this model, if it is held."""
@@ -260,15 +267,17 @@ class LoadFlow:
         needs = self.fitting.estimate(model, request, credit=room.credit)
         return replacing_words(model, stops, room, needs, self.name_of)
 
-    def _run(self, request: LoadRequest, room: Room, *, replace: bool) -> None:
+    def _run(
+        self, request: LoadRequest, room: Room, wait_for: Mapping[str, int] | None = None, *, replace: bool
+    ) -> None:
+        steps = self._manager.load(request, unload=room.unload_ids, wait_for=wait_for, replace=replace)
         self._worker = self._screen.run_worker(
-            self._load(request, room, replace=replace), name="load", group="engine", exit_on_error=False
+            self._load(request, steps), name="load", group="engine", exit_on_error=False
         )
 
-    async def _load(self, request: LoadRequest, room: Room, *, replace: bool) -> None:
+    async def _load(self, request: LoadRequest, steps: AsyncGenerator[LoadProgress, None]) -> None:
         """The thin seam to the manager, which keeps the state; only what needs an answer is handled here."""
         try:
-            steps = self._manager.load(request, unload=room.unload_ids, replace=replace)
             async with aclosing(steps):
                 async for step in steps:
                     self._screen.post_message(LoadProgressed(step))

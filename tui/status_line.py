@@ -137,6 +137,8 @@ def _in_order(texts: Iterable[str]) -> list[_Word]:
 def _state_words(facts: StatusFacts) -> list[_Word]:
     engine = facts.engine
     match engine.status:
+        case ModelStatus.LOADING if engine.waiting:
+            return _in_order([engine.waiting, _clock(facts.elapsed), "esc cancels"])
         case ModelStatus.LOADING:
             return _loading_words(facts)
         case ModelStatus.LOADED:

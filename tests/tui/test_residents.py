@@ -233,3 +233,46 @@ async def test_the_palette_offers_the_loaded_models_by_name() -> None:
         await wait_until(pilot, lambda: "Talk to Qwen3-8B (1)" in screen_text(app))
         await pilot.press("down", "enter")
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
+
+
+class BusyMachine:
+    """60 GB of RAM, of which somebody else has 50 until ``busy`` is taken away."""
+
+    def __init__(self) -> None:
+        self.busy = True
+
+    def read(self, pids: Sequence[int] = ()) -> MemoryReading:
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=(50 if self.busy else 5) * 10**9, total_bytes=60 * 10**9)
+        return MemoryReading(devices=(), ram=ram, engines=tuple(EngineMemory(pid, 10**9) for pid in pids))
+
+
+@BOTH_SIZES
+async def test_a_load_can_wait_for_room_and_be_cancelled(size: tuple[int, int]) -> None:
+    machine = BusyMachine()
+    app = deck(monitor=machine)
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: app.main_screen.fitting.estimate(MODELS[0]) is not None)
+        for ends in ("cancelled", "loaded"):
+            await pilot.press("enter")
+            await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+            await wait_until(pilot, lambda: "Wait for room" in screen_text(app))
+            app.screen.query_one("#wait").press()  # type: ignore[attr-defined]  # a Button
+            await wait_until(pilot, lambda: "waiting for 19" in screen_text(app))
+            assert "LOADING Qwen3-8B" in screen_text(app)
+            if ends == "cancelled":
+                await pilot.press("escape")
+                await until_status(pilot, ModelStatus.NOT_LOADED)
+            else:
+                machine.busy = False
+                await until_status(pilot, ModelStatus.LOADED)
+
+
+async def test_what_is_too_large_for_the_machine_is_not_waited_for() -> None:
+    app = deck(monitor=BusyMachine())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await wait_until(pilot, lambda: app.main_screen.fitting.estimate(MODELS[0]) is not None)
+        await pilot.press("j", "enter")
+        await wait_until(pilot, lambda: "does not fit in RAM" in screen_text(app))
+        assert "Wait for room" not in screen_text(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from msgspec import structs
@@ -33,8 +34,19 @@ _OTHER_LINES = 10
 _LEAST_FIELDS = 4
 
 
-class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
-    """Answers the options to load with and what was said to make room for it, or None."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the dialog answers."""
+
+    request: LoadRequest
+    room: Room
+    """What was said to make room."""
+    wait_for: dict[str, int] = field(default_factory=dict)
+    """Bytes by device that must be free before the load begins; empty where it shall begin at once."""
+
+
+class LoadDialog(Dialog[Chosen]):
+    """Answers how to load the model, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", "Up", show=False, id="load.up", tooltip="To the field above"),
@@ -77,11 +89,13 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
             yield FitView(self._fitting, self._model, self._name_of)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
+                yield Button("Wait for room", id="wait", compact=True)
                 yield Button("As code", id="as-code", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)
 
     def on_mount(self) -> None:
         """Where it does not fit, a second enter out of habit loads nothing."""
+        self.query_one("#wait").display = False
         self._judge()
         if self._fitting.verdict(self._model, self._request) is Verdict.DOES_NOT_FIT:
             self.query_one("#cancel").focus()
@@ -91,6 +105,11 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
     def on_resize(self) -> None:
         """The verdict and the buttons are always in the window; the fields get what is left, and scroll."""
         self._share_height()
+
+    @on(FitView.Judged)
+    def _offer_to_wait(self) -> None:
+        """Where others would have to go first; what is larger than its device is not worth waiting for."""
+        self.query_one("#wait").display = bool(self.query_one(FitView).wait_for)
 
     @on(FitView.Resized)
     def _share_height(self) -> None:
@@ -133,7 +152,13 @@ class LoadDialog(Dialog[tuple[LoadRequest, Room]]):
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
         if not self._fields.problem:
-            self.dismiss((self._asked(), self.query_one(FitView).room))
+            self.dismiss(Chosen(self._asked(), self.query_one(FitView).room))
+
+    @on(Button.Pressed, "#wait")
+    def _wait(self) -> None:
+        view = self.query_one(FitView)
+        if not self._fields.problem and view.wait_for:
+            self.dismiss(Chosen(self._asked(), view.room, view.wait_for))
 
     def _asked(self) -> LoadRequest:
         """The load that the fields describe, with the GPUs by their UUIDs."""

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from modeldeck.backend.estimate.planning import Room
 from modeldeck.backend.models import LoadRequest, ModelInfo
-from modeldeck.tui.fit_words import fit_lines, plan_lines
+from modeldeck.tui.fit_words import fit_lines, plan_lines, waited_for
 from modeldeck.tui.fitting import Fitting
 
 
@@ -24,9 +24,14 @@ class FitView(Static):
         self._name_of = name_of
         self.room = Room()
         """What is said to make room for this load."""
+        self.wait_for: dict[str, int] = {}
+        """Bytes by device that would have to be free for it; empty where it fits, or would never."""
         self._load: tuple[LoadRequest, int] | None = None
         self._shown: Content | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
+
+    class Judged(Message):
+        """There is another verdict, or another plan."""
 
     class Resized(Message):
         """It takes more lines, or fewer."""
@@ -50,7 +55,7 @@ class FitView(Static):
 
     def say_wrong(self, sentence: str) -> None:
         """Nothing can be judged, and why."""
-        self._load = None
+        self._load, self.wait_for = None, {}
         self._show(Content.styled(f"! {sentence}", "$text-error"))
 
     def refresh_fit(self) -> None:
@@ -58,14 +63,16 @@ class FitView(Static):
         if self._load is None:
             return
         if (fit := self._fitting.fit(self._model, *self._load)) is None:
-            self.room = self._fitting.room(self._model, *self._load)
+            self.room, self.wait_for = self._fitting.room(self._model, *self._load), {}
             unknown = "Whether it fits is not known: the memory of this machine does not answer yet."
             self._show(Content("\n".join([unknown, *plan_lines(self.room, self._model.id, self._name_of)])))
         else:
             self.room = fit.room
+            self.wait_for = waited_for(fit.estimate)
             self._show(Content("\n").join(fit_lines(fit, self._load[0], self._name_of)))
 
     def _show(self, said: Content) -> None:
+        self.post_message(self.Judged())
         if said != self._shown:
             self._shown = said
             self.update(said)

@@ -10,8 +10,10 @@ import pytest
 
 from modeldeck.backend.errors import EngineBusy, EngineDied, LoadCancelled, LoadError, NotEnoughMemory, NotLoaded
 from modeldeck.backend.manager_state import Reason, Unloaded
+from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
 from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
+from modeldeck.backend.waiting import Shortage
 from tests.fakes.driving import a_request, children, held, kill, load, managing, record, reply, status_of
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import eventually
@@ -249,6 +251,52 @@ class TestTimeOuts:
             await eventually(lambda: held(manager) == [])
             with pytest.raises(NotLoaded):
                 manager.pin("a", True)
+
+
+class TestWaiting:
+    """A load can wait until there is room."""
+
+    @staticmethod
+    async def waiting(manager: PipelineManager, free: list[int]) -> asyncio.Task[object]:
+        async def read() -> MemoryReading:
+            ram = DeviceMemory(name="ram", label="RAM", used_bytes=100 - free[0], total_bytes=100)
+            return MemoryReading(devices=(), ram=ram)
+
+        async def whole() -> None:
+            async with aclosing(manager.load(a_request("b"), unload=["a"], wait_for={"ram": 60})) as steps:
+                async for _ in steps:
+                    pass
+
+        manager.read_memory = read
+        task: asyncio.Task[object] = asyncio.create_task(whole())
+        await eventually(lambda: manager.waiting is not None)
+        return task
+
+    async def test_it_begins_when_there_is_enough_and_nothing_goes_before(self) -> None:
+        async with managing(scripted_starter()) as manager:
+            await load(manager, "a")
+            free = [10]
+            task = await self.waiting(manager, free)
+            assert status_of(manager) is S.LOADING
+            assert manager.waiting == Shortage(device="ram", needed_bytes=60, free_bytes=10)
+            assert (held(manager), current(manager)) == (["a"], "a")
+            assert (await reply(manager))[0]
+            free[0] = 60
+            await task
+            assert (held(manager), manager.waiting) == (["b"], None)
+
+    async def test_it_can_be_cancelled_and_what_is_held_can_be_unloaded_meanwhile(self) -> None:
+        async with managing(scripted_starter()) as manager:
+            await load(manager, "a")
+            task = await self.waiting(manager, [10])
+            await manager.unload("a")
+            assert manager.waiting is not None
+            with pytest.raises(EngineBusy, match="b is being loaded"):
+                await load(manager, "c")
+            await manager.cancel_load()
+            with pytest.raises(LoadCancelled):
+                await task
+            assert (status_of(manager), manager.waiting) == (S.NOT_LOADED, None)
 
 
 async def test_an_unload_of_the_model_that_is_being_loaded_is_refused(tmp_path: Path) -> None:
