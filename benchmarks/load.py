@@ -20,12 +20,15 @@ from time import perf_counter
 from benchmarks.compare import Comparison, Figures, compare, in_turns_on_loop
 from benchmarks.page_cache import StillCached, evict, read_seconds
 from benchmarks.sides import fresh_seconds, load_seconds, make_llama, our_manager, peer, starter
+from modeldeck.backend.prefetch import Prefetch
 
 LIMIT = 20 * 2**30
 """Bytes that prepared copies may take."""
 WARM_TARGET = 1.1
 FRESH_TARGET = 0.5
 COLD_TARGET = 1.2
+AHEAD_TARGET = 1.0
+DIALOG_SECONDS = 2.0
 _COPY_SECONDS = 300.0
 """How long the writing of a prepared copy may take."""
 
@@ -41,6 +44,7 @@ def main(pairs: int) -> list[Comparison]:
         name = "load, 1 GB llama, against a fresh python -c"
         results.append(_compare_series(name, large, pairs, fresh_seconds, FRESH_TARGET))
         results += _compare_cold("load, 1 GB llama, cold, against pread", large, pairs)
+        results += _compare_ahead("load, 1 GB llama, cold, after 2 s in the dialog", large, pairs)
         if (gguf := starter()) is None:
             print("load, GGUF: left out, the starter model is not installed")
             return results
@@ -126,6 +130,34 @@ async def _cold(model: Path, files: Sequence[Path], pairs: int) -> Figures:
         await theirs()
         await ours()  # neither counts: the machine below may keep files in its own memory from now on
         return await in_turns_on_loop(pairs, ours, theirs)
+
+
+def _compare_ahead(name: str, model: Path, pairs: int) -> list[Comparison]:
+    """With the files read ahead while the dialog is open, against the same without."""
+    files = sorted(model.glob("*.safetensors"))
+    try:
+        ours, theirs = asyncio.run(_ahead(files, model, pairs))
+    except StillCached as error:
+        print(f"{name}: undecided, for {error}", flush=True)
+        return []
+    return [_told(compare(name, ours, theirs, target=AHEAD_TARGET))]
+
+
+async def _ahead(files: Sequence[Path], model: Path, pairs: int) -> Figures:
+    async with our_manager() as manager:
+
+        async def timed(ahead: bool) -> float:
+            await manager.warm()
+            evict(files)
+            prefetch = Prefetch(files if ahead else [], 2**40)
+            await asyncio.sleep(DIALOG_SECONDS)
+            prefetch.stop()
+            seconds = await load_seconds(manager, model, device="cpu")
+            await manager.unload()
+            return seconds
+
+        await timed(False)
+        return await in_turns_on_loop(pairs, lambda: timed(True), lambda: timed(False))
 
 
 def _compare_gguf(gguf: Path, cache: Path, pairs: int) -> list[Comparison]:

@@ -28,6 +28,16 @@ class Paths:
     """From ``MODELDECK_MODEL_DIRS``; None leaves it to ``config.toml``."""
 
     @property
+    def profiles_file(self) -> Path:
+        """``profiles.toml``, beside ``generation.toml``; written by the program."""
+        return self.generation_file.parent / "profiles.toml"
+
+    @property
+    def consents(self) -> Path:
+        """The code of models' own that may run."""
+        return self.state / "consents.json"
+
+    @property
     def remembered_loads(self) -> Path:
         """The options that models were loaded with last."""
         return self.state / "loads.json"

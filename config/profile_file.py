@@ -45,12 +45,12 @@ class SavedProfiles(Struct):
 
 
 def clean_profile_name(text: str) -> str:
-    """A name as it is kept: one line, single spaces, nothing invisible. Raises ``InvalidValue`` for none, or a long one.
+    """A name as it is kept: one line, single spaces, nothing invisible, and one form for each letter.
 
-    What looks the same is the same name, however it was typed.
+    Raises ``InvalidValue`` where nothing is left, or too much.
     """
-    visible = (char for char in " ".join(normalize("NFC", text).split()) if char.isprintable())
-    name = " ".join("".join(visible).split())
+    visible = "".join(char for char in " ".join(text.split()) if char.isprintable())
+    name = " ".join(normalize("NFC", visible).split())
     if not 1 <= len(name) <= LONGEST_NAME:
         raise InvalidValue(f"must be 1 to {LONGEST_NAME} characters, not {len(name)}")
     return name
@@ -85,7 +85,7 @@ def understand(path: Path, document: Mapping[str, Any]) -> tuple[SavedProfiles, 
     saved = SavedProfiles()
     for name, value in table("profiles", document.get("profiles", {})).items():
         if not _is_clean(name):
-            complain(f"profiles.{name}", f"must be called by 1 to {LONGEST_NAME} visible characters")
+            complain(f"profiles.{name}", f"must be a name of 1 to {LONGEST_NAME} visible characters, in single spaces")
             continue
         saved.profiles[name] = {}
         for option, given in table(f"profiles.{name}", value).items():
@@ -96,8 +96,8 @@ def understand(path: Path, document: Mapping[str, Any]) -> tuple[SavedProfiles, 
     if "default" in document:
         saved.default = named("default", document["default"])
     for model_id, value in table("model_defaults", document.get("model_defaults", {})).items():
-        if (name := named(f"model_defaults.{model_id}", value)) is not None:
-            saved.model_defaults[model_id] = name
+        if (default := named(f"model_defaults.{model_id}", value)) is not None:
+            saved.model_defaults[model_id] = default
     return saved, tuple(problems)
 
 
@@ -115,19 +115,18 @@ def without_profile(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The document without one profile, and without the defaults that it is."""
     changed = {key: value for key, value in document.items() if key != "default" or value != name}
     if name in (profiles := _table(document, "profiles")):
-        changed["profiles"] = {each: its for each, its in profiles.items() if each != name}
+        changed = _with_table(changed, "profiles", {each: its for each, its in profiles.items() if each != name})
     if name in (defaults := _table(document, "model_defaults")).values():
-        changed["model_defaults"] = {each: its for each, its in defaults.items() if its != name}
+        changed = _with_table(changed, "model_defaults", {each: its for each, its in defaults.items() if its != name})
     return changed
 
 
 def with_default(document: Mapping[str, Any], name: str | None, model_id: str | None) -> dict[str, Any]:
     """The document with another default for one model, or for all with None; no name leaves it without."""
     key, table = ("default", document) if model_id is None else (model_id, _table(document, "model_defaults"))
-    changed = {each: value for each, value in table.items() if each != key}
-    if name is not None:
-        changed[key] = name
-    return changed if model_id is None else {**document, "model_defaults": changed}
+    changed = {each: value for each, value in table.items() if each != key or name is not None}
+    changed |= {} if name is None else {key: name}
+    return changed if model_id is None else _with_table(document, "model_defaults", changed)
 
 
 def in_the_way(document: Mapping[str, Any], *tables: str) -> bool:
@@ -153,6 +152,12 @@ def _is_clean(name: str) -> bool:
         return clean_profile_name(name) == name
     except InvalidValue:
         return False
+
+
+def _with_table(document: Mapping[str, Any], key: str, table: dict[str, Any]) -> dict[str, Any]:
+    """The document with one table replaced, or without it where nothing is in it."""
+    others = {each: value for each, value in document.items() if each != key or table}
+    return others | ({key: table} if table else {})
 
 
 def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class LoadOptions(Struct, frozen=True, forbid_unknown_fields=True):
     double_quantization: bool = True
     compute_dtype: DtypeName = "auto"
     device_map: DeviceMapName = "auto"
-    memory_limits: dict[str, int] = {}  # msgspec copies an empty default
+    memory_limits: dict[str, Annotated[int, Meta(ge=0)]] = {}  # msgspec copies an empty default
     cpu_offload: bool = True
     context_limit: ContextLimit | None = None
     adapter: str | None = None

@@ -69,6 +69,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spare_engine: Annotated[
         bool, Meta(title="Spare engine", description="Keep one engine ready, so that loads skip the imports (350 MB)")
     ] = True
+    prefetch: Annotated[
+        bool,
+        Meta(title="Read ahead", description="Read a model's files into free memory while its dialog is open"),
+    ] = True
     engine_python: Annotated[
         str,
         Meta(

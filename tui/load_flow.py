@@ -25,6 +25,7 @@ from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.load_news import LoadNews
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
+from modeldeck.tui.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -74,6 +75,7 @@ class LoadFlow:
         self._worker: Worker[None] | None = None
         self.news = LoadNews(screen, services, self._find, self.name_of, self.fitting)
         """What is said of loads that nobody asked about."""
+        self._read_ahead = ReadAhead(screen, services)
         self._question: tuple[Confirm, ModelInfo, LoadRequest] | None = None
 
     def _find(self, model_id: str) -> ModelInfo | None:
@@ -122,6 +124,7 @@ class LoadFlow:
         from modeldeck.tui.screens.load_dialog import Chosen, LoadDialog  # Select, which no first frame waits for
 
         def answered(chosen: Chosen | None) -> None:
+            self._read_ahead.end()
             if chosen is not None:
                 self.start(model, chosen.request, chosen.room, chosen.wait_for)
 
@@ -136,6 +139,7 @@ class LoadFlow:
             own_code=own_code,
         )
         self._screen.app.push_screen(dialog, answered)
+        self._read_ahead.begin(model)
 
     def start(
         self,

@@ -129,7 +129,7 @@ def test_a_sequential_split_is_the_one_that_transformers_makes(gpus: tuple[float
     limit = total // 2
     ours = split(runs_of(info), free, 10 * total, quantized=False, sequential=True, limits=[limit])
 
-    memory: dict[Any, int] = dict(enumerate([min(limit, free[0]), *free[1:]])) | {"cpu": 9 * total}
+    memory: dict[Any, Any] = dict(enumerate([min(limit, free[0]), *free[1:]])) | {"cpu": 9 * total}
     devices = accelerate.infer_auto_device_map(model, memory, set(model._no_split_modules or ()))
     theirs = [bytes_on(model, devices, device) for device in (*range(len(free)), "cpu", "disk")]
     for share, expected in zip(ours, theirs, strict=True):

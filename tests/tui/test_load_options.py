@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Button, Input, Select
 
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import DeviceMap, LoadRequest, ModelFormat, ModelStatus, Quantization
+from modeldeck.config.settings import Settings
 from modeldeck.tui.screens.load_dialog import LoadDialog
 from modeldeck.tui.widgets import load_fields
 from modeldeck.tui.widgets.tick import Tick
@@ -39,7 +43,7 @@ def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shown(pilot: Pilot[int], name: str) -> bool:
     row = pilot.app.screen.query_one(f"#{name}").parent
-    return row is not None and row.display  # type: ignore[attr-defined]  # a widget
+    return isinstance(row, Widget) and row.display
 
 
 async def open_dialog(pilot: Pilot[int]) -> None:
@@ -157,3 +161,20 @@ async def test_enter_on_an_adapter_offers_its_base_with_it() -> None:
         await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
         await wait_until(pilot, lambda: "Load base" in screen_text(app))
         assert (await load(pilot)).adapter == LORA.path
+
+
+@pytest.mark.parametrize(("settings", "parts"), [(Settings(prefetch=False), 0), (Settings(), 3)])
+async def test_the_files_are_read_ahead_while_the_dialog_is_open(
+    settings: Settings, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(3 * 2**20))
+    asked: list[int] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _fd, start, _length, _advice: asked.append(start))
+    app = deck(catalog=FakeCatalog([model("here", path=str(tmp_path))]), settings=settings)
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=1)
+        await wait_until(pilot, lambda: app.services.memory.reading is not None)
+        await open_dialog(pilot)
+        await wait_until(pilot, lambda: "fits in RAM" in screen_text(app))
+        await wait_until(pilot, lambda: len(asked) == parts)
+        await pilot.press("escape")

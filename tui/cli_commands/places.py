@@ -17,6 +17,7 @@ def places(workspace: Workspace) -> dict[str, Path]:
     return {
         "config_file": paths.config_file,
         "generation_file": paths.generation_file,
+        "profiles_file": paths.profiles_file,
         "state": paths.state,
         "log_file": paths.log_file,
         "cache": paths.cache,

@@ -283,7 +283,8 @@ class TestWaiting:
             assert (await reply(manager))[0]
             free[0] = 60
             await task
-            assert (held(manager), manager.waiting) == (["b"], None)
+            assert held(manager) == ["b"]
+            assert manager.waiting is None
 
     async def test_it_can_be_cancelled_and_what_is_held_can_be_unloaded_meanwhile(self) -> None:
         async with managing(scripted_starter()) as manager:
@@ -296,7 +297,8 @@ class TestWaiting:
             await manager.cancel_load()
             with pytest.raises(LoadCancelled):
                 await task
-            assert (status_of(manager), manager.waiting) == (S.NOT_LOADED, None)
+            assert status_of(manager) is S.NOT_LOADED
+            assert manager.waiting is None
 
 
 async def test_an_unload_of_the_model_that_is_being_loaded_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def test_paths_follow_the_environment(modeldeck: Modeldeck, home: Path, monkeypa
     found = modeldeck("paths", "--json").document["paths"]
     assert found["config_file"] == str(home / "my.toml")
     assert found["generation_file"] == str(home / "generation.toml")
+    assert found["profiles_file"] == str(home / "profiles.toml")
     assert found["model_folders"] == [f"{home}/a", f"{home}/b"]
     assert f"{home}/my.toml  (not there yet)" in modeldeck("paths").out
 

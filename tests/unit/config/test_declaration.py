@@ -13,7 +13,7 @@ from modeldeck.config.declaration import InvalidValue, Setting, convert, parse, 
 from modeldeck.config.generation import MAX_SEED, GenerationSettings
 from modeldeck.config.lines import escaped, unescaped
 from modeldeck.config.settings import Settings
-from tests.unit.config.values import generation_settings
+from tests.unit.config.values import DEVICES, QUANTIZATIONS, generation_settings
 
 ALL = (*settings_of(GenerationSettings), *settings_of(Settings))
 
@@ -71,8 +71,8 @@ class TestDescribing:
             (generation("do_sample"), "bool", "true or false"),
             (generation("system_prompt"), "text", "at most 100000 characters"),
             (generation("stop"), "list", "at most 64 entries"),
-            (own("quantization"), "choice", "one of none, 8bit, 4bit"),
-            (own("device"), "str", "auto, cpu, mps, cuda or cuda:N"),
+            (own("quantization"), "choice", f"one of {QUANTIZATIONS}"),
+            (own("device"), "str", DEVICES),
             (own("theme"), "str", ""),
             (own("keys"), "mapping", ""),
             (setting_of(Odd, "bare"), "int", ""),
@@ -86,7 +86,7 @@ class TestDescribing:
         assert (setting.kind, setting.limits) == (kind, limits)
 
     def test_choices_keep_their_order(self) -> None:
-        assert own("quantization").choices == ("none", "8bit", "4bit")
+        assert own("quantization").choices == tuple(QUANTIZATIONS.split(", "))
 
     def test_generation_settings_may_be_unset_and_settings_may_not(self) -> None:
         assert all(setting.optional and setting.default is UNSET for setting in settings_of(GenerationSettings))
@@ -132,11 +132,11 @@ class TestConverting:
             (generation("stop"), [["a"]], "entry 1 must be text, not a list"),
             (generation("stop"), ["a\0"], "must be Unicode text without NUL, not 'a\\x00'"),
             (generation("stop"), ["a"] * 65, "must be at most 64 entries, not 65"),
-            (own("quantization"), "16bit", "must be one of none, 8bit, 4bit, not '16bit'"),
-            (own("quantization"), 8, "must be one of none, 8bit, 4bit, not 8"),
-            (own("device"), "gpu", "must be auto, cpu, mps, cuda or cuda:N, not 'gpu'"),
-            (own("device"), "cuda\n", "must be auto, cpu, mps, cuda or cuda:N, not 'cuda\\n'"),
-            (own("device"), 0, "must be auto, cpu, mps, cuda or cuda:N, not 0"),
+            (own("quantization"), "16bit", f"must be one of {QUANTIZATIONS}, not '16bit'"),
+            (own("quantization"), 8, f"must be one of {QUANTIZATIONS}, not 8"),
+            (own("device"), "gpu", f"must be {DEVICES}, not 'gpu'"),
+            (own("device"), "cuda\n", f"must be {DEVICES}, not 'cuda\\n'"),
+            (own("device"), 0, f"must be {DEVICES}, not 0"),
             (own("theme"), "x" * 80 + "\0", f"must be Unicode text without NUL, not '{'x' * 60}'\u2026"),
             (own("model_folders"), [""], "entry 1 must be at least 1 character, not 0"),
             (own("keys"), 5, "must be a table of strings, not 5"),
@@ -260,7 +260,7 @@ class TestTyping:
             (generation("top_k"), "9" * 5000, f"must be a whole number, not '{'9' * 60}'\u2026"),
             (generation("do_sample"), "maybe", "must be true or false, not 'maybe'"),
             (own("stall_seconds"), "", "must be a number, not ''"),
-            (own("quantization"), "", "must be one of none, 8bit, 4bit, not ''"),
+            (own("quantization"), "", f"must be one of {QUANTIZATIONS}, not ''"),
             (own("keys"), "a = b", "can only be set in the file"),
         ],
     )

@@ -12,6 +12,7 @@ from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings
 from modeldeck.config.store import ConfigProblem, load_settings
 from modeldeck.config.toml_file import MAX_BYTES
+from tests.unit.config.values import QUANTIZATIONS
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ class TestReading:
             max_models=2,
             idle_minutes=30.0,
             spare_engine=False,
+            prefetch=False,
             engine_python="/opt/torch/bin/python",
             stall_seconds=60.0,
             gguf_copies_gb=0.0,
@@ -80,7 +82,7 @@ class TestProblems:
         assert settings == Settings(theme="nord", ascii=True, keys={"b": "c"})
         assert problems_of(file) == [
             ("devise", "is not a setting; did you mean device?"),
-            ("quantization", "must be one of none, 8bit, 4bit, not '16bit'"),
+            ("quantization", f"must be one of {QUANTIZATIONS}, not '16bit'"),
             ("stall_seconds", "must be 10 to 86400, not 1"),
             ("temperature", "is a generation setting, and those are kept in generation.toml"),
             ("mouse", "must be true or false, not a table"),

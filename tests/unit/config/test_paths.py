@@ -31,7 +31,9 @@ class TestUnderTheHomeFolder:
     def test_the_xdg_defaults(self, home: Path, paths: Paths) -> None:
         assert paths.config_file == home / ".config/modeldeck/config.toml"
         assert paths.generation_file == home / ".config/modeldeck/generation.toml"
+        assert paths.profiles_file == home / ".config/modeldeck/profiles.toml"
         assert paths.state == home / ".local/state/modeldeck"
+        assert paths.consents == home / ".local/state/modeldeck/consents.json"
         assert paths.remembered_loads == home / ".local/state/modeldeck/loads.json"
         assert paths.load_times == home / ".local/state/modeldeck/load_times.json"
         assert paths.cache == home / ".cache/modeldeck"

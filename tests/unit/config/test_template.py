@@ -6,6 +6,7 @@ from pathlib import Path
 from modeldeck.config.settings import Settings
 from modeldeck.config.store import load_settings
 from modeldeck.config.template import example_config
+from tests.unit.config.values import QUANTIZATIONS
 
 
 def test_the_example_changes_nothing(tmp_path: Path) -> None:
@@ -22,4 +23,5 @@ def test_with_every_line_in_force_it_sets_the_defaults(tmp_path: Path) -> None:
 
 
 def test_every_setting_says_what_it_is_and_what_is_allowed() -> None:
-    assert "# What bitsandbytes does while a model loads (one of none, 8bit, 4bit)\n#quantization =" in example_config()
+    help_line = f"# What is done to the weights while a model loads (one of {QUANTIZATIONS})"
+    assert f"{help_line}\n#quantization =" in example_config()

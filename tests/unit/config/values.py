@@ -35,3 +35,8 @@ generation_settings = st.builds(
 def table(path: Path) -> dict[str, Any]:
     """What a TOML file holds."""
     return tomllib.loads(path.read_text())
+
+
+QUANTIZATIONS = "none, 8bit, 4bit, 4bit-fp4, torchao-int8, torchao-int4, hqq-8bit, hqq-4bit, quanto-int8, quanto-int4"
+DEVICES = "auto, cpu, mps, cuda, cuda:N, or several as in cuda:0+cuda:2"
+"""What is told of what may be set."""
