@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from modeldeck.backend.estimate.planning import Room
 from modeldeck.backend.load_defaults import default_request, options_of, with_options
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.code_consent import CodeConsent
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.load_news import LoadNews
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
-    from modeldeck.backend.protocol import LoadProgress
     from modeldeck.backend.residents import Resident
     from modeldeck.tui.screens.confirm import Confirm
+    from modeldeck.tui.screens.load_dialog import Chosen
     from modeldeck.tui.services import Services
     from modeldeck.tui.shelf import ModelShelf
 
@@ -76,6 +77,7 @@ class LoadFlow:
         self.news = LoadNews(screen, services, self._find, self.name_of, self.fitting)
         """What is said of loads that nobody asked about."""
         self._read_ahead = ReadAhead(screen, services)
+        self._consent = CodeConsent(services)
         self._question: tuple[Confirm, ModelInfo, LoadRequest] | None = None
 
     def _find(self, model_id: str) -> ModelInfo | None:
@@ -121,12 +123,12 @@ class LoadFlow:
         if not model.loadable:
             self._show_problems(model)
             return
-        from modeldeck.tui.screens.load_dialog import Chosen, LoadDialog  # Select, which no first frame waits for
+        from modeldeck.tui.screens.load_dialog import LoadDialog  # Select, which no first frame waits for
 
         def answered(chosen: Chosen | None) -> None:
             self._read_ahead.end()
             if chosen is not None:
-                self.start(model, chosen.request, chosen.room, chosen.wait_for)
+                self.start(model, chosen.request, chosen)
 
         request = tried or self.request_for(model)
         own_code = model.needs_remote_code or model.id in self._needs_code
@@ -136,27 +138,25 @@ class LoadFlow:
             fitting=self.fitting,
             name_of=self.name_of,
             adapters=self._shelf().adapters_of(model.id),
+            look_at_code=lambda: self._consent.look(model),
             own_code=own_code,
         )
         self._screen.app.push_screen(dialog, answered)
         self._read_ahead.begin(model)
 
-    def start(
-        self,
-        model: ModelInfo,
-        request: LoadRequest,
-        told: Room | None = None,
-        wait_for: Mapping[str, int] | None = None,
-    ) -> None:
-        """Load with these options; asks first when that would end something of which the user was not told."""
+    def start(self, model: ModelInfo, request: LoadRequest, chosen: Chosen | None = None) -> None:
+        """Load with these options; asks first when that would end something of which the user was not told.
+
+        ``chosen`` is what the dialog answered, where there was one.
+        """
         if self._refuse_broken(model):
             return
         room = self.fitting.room(model, request)
-        may_go = {*(told.unload_ids if told is not None else ()), model.id}
+        may_go = {*(chosen.room.unload_ids if chosen is not None else ()), model.id}
         if self._manager.load_running or not may_go.issuperset(room.unload_ids):
-            self._confirm_replacing(model, request)
+            self._confirm_replacing(model, request, chosen)
         else:
-            self._run(request, room, wait_for, replace=False)
+            self._run(model, request, room, chosen, replace=False)
 
     def switch(self, model_id: str) -> bool:
         """Talk to this model, if it is held."""
@@ -244,12 +244,12 @@ class LoadFlow:
         self._say(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.why_not_loadable, 400)}", "warning")
         return True
 
-    def _confirm_replacing(self, model: ModelInfo, request: LoadRequest) -> None:
+    def _confirm_replacing(self, model: ModelInfo, request: LoadRequest, chosen: Chosen | None) -> None:
         from modeldeck.tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._run(request, self.fitting.room(model, request), replace=True)
+                self._run(model, request, self.fitting.room(model, request), chosen, replace=True)
 
         yes = f"Load {clean_name(model.name)}"
         question = Confirm("Replace a model", self._replacing_words(model, request), yes)
@@ -271,16 +271,25 @@ class LoadFlow:
         needs = self.fitting.estimate(model, request, credit=room.credit)
         return replacing_words(model, stops, room, needs, self.name_of)
 
-    def _run(
-        self, request: LoadRequest, room: Room, wait_for: Mapping[str, int] | None = None, *, replace: bool
-    ) -> None:
-        steps = self._manager.load(request, unload=room.unload_ids, wait_for=wait_for, replace=replace)
+    def _run(self, model: ModelInfo, request: LoadRequest, room: Room, chosen: Chosen | None, *, replace: bool) -> None:
         self._worker = self._screen.run_worker(
-            self._load(request, steps), name="load", group="engine", exit_on_error=False
+            self._load(model, request, room, chosen, replace=replace), name="load", group="engine", exit_on_error=False
         )
 
-    async def _load(self, request: LoadRequest, steps: AsyncGenerator[LoadProgress, None]) -> None:
+    async def _load(
+        self, model: ModelInfo, request: LoadRequest, room: Room, chosen: Chosen | None, *, replace: bool
+    ) -> None:
         """The thin seam to the manager, which keeps the state; only what needs an answer is handled here."""
+        digest = chosen.code_digest if chosen is not None else ""
+        applied = await self._consent.applied(model, request, digest)
+        if applied is None:
+            self._say(f"The code of {clean_name(model.name)} is not what you allowed; look at it again.", "warning")
+            return
+        if digest:
+            await self._consent.answer(model, digest, allowed=request.trust_remote_code)
+        request = applied
+        wait_for = chosen.wait_for if chosen is not None else None
+        steps = self._manager.load(request, unload=room.unload_ids, wait_for=wait_for, replace=replace)
         try:
             async with aclosing(steps):
                 async for step in steps:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from modeldeck.backend.load_times import PastLoads
     from modeldeck.backend.measurements import Measurements
     from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
+    from modeldeck.config.consents import Consents
     from modeldeck.config.paths import Paths
+    from modeldeck.config.profiles import Profiles
     from modeldeck.config.remembered import RememberedLoads
     from modeldeck.config.remembered_list import RememberedList
     from modeldeck.config.settings import Settings
@@ -37,6 +39,10 @@ class Services:
     """Starts the child that one download runs in."""
     gguf_copies: GgufCopies
     """The prepared copies of GGUF models."""
+    consents: Consents
+    """Which models may run code of their own."""
+    profiles: Profiles
+    """Named ways to load."""
     remembered: RememberedLoads
     """How models were loaded last."""
     memory: MemoryFeed
@@ -66,6 +72,8 @@ def build_services(
     from modeldeck.backend.load_times import PastLoads
     from modeldeck.backend.measurements import Measurements
     from modeldeck.backend.pipeline_manager import PipelineManager
+    from modeldeck.config.consents import Consents
+    from modeldeck.config.profiles import Profiles
     from modeldeck.config.remembered import RememberedLoads
     from modeldeck.config.remembered_list import RememberedList
     from modeldeck.config.settings import model_folders
@@ -77,6 +85,8 @@ def build_services(
     generation = GenerationStore(paths.generation_file)
     generation_problems = generation.load()
     remembered_list = RememberedList(paths.remembered_list)
+    profiles = Profiles(paths.profiles_file)
+    profile_problems = profiles.load()
     log = EngineLogBuffer()
     manager = PipelineManager(
         start_engine or embedded_engine(settings, paths, log.append),
@@ -88,7 +98,7 @@ def build_services(
     return Services(
         paths=paths,
         settings=settings,
-        problems=(*problems, *generation_problems, *remembered_list.problems),
+        problems=(*problems, *generation_problems, *profile_problems, *remembered_list.problems),
         generation=generation,
         manager=manager,
         catalog=LiveCatalog(
@@ -100,6 +110,8 @@ def build_services(
         log=log,
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),
+        consents=Consents(paths.consents),
+        profiles=profiles,
         remembered=RememberedLoads(paths.remembered_loads),
         memory=memory,
         measurements=Measurements(paths.measurements),

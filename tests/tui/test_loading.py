@@ -306,23 +306,6 @@ async def test_a_failed_load_is_not_remembered_but_its_options_are_offered_again
         assert app.screen.query_one("#dtype").value == "float32"  # type: ignore[attr-defined]  # a Select
 
 
-async def test_a_plain_enter_never_runs_code_that_was_allowed_before() -> None:
-    app = deck(catalog=FakeCatalog([model("Custom", needs_remote_code=True)]))
-    async with app.run_test(size=NARROW) as pilot:
-        await opened(pilot, rows=1)
-        await choose_in_dialog(pilot, **{"remote-code": True, "dtype": "float16"})
-        await until_status(pilot, ModelStatus.LOADED)
-        await wait_until(pilot, app.services.paths.remembered_loads.exists)
-        assert "remote" not in app.services.paths.remembered_loads.read_text()
-        await pilot.press("u")
-        await until_status(pilot, ModelStatus.NOT_LOADED)
-        await pilot.press("enter")
-        await until_status(pilot, ModelStatus.LOADED)
-        request = app.services.manager.request
-        assert request is not None
-        assert (request.trust_remote_code, request.dtype) == (False, "float16")
-
-
 async def test_code_that_config_json_does_not_name_can_be_allowed_once_the_engine_refused_it() -> None:
     app = deck("ready\nwait load\nfailed remote_code It needs code of its own.", "serve")
     async with app.run_test(size=NARROW) as pilot:
@@ -389,21 +372,6 @@ async def test_the_estimate_knows_of_a_prepared_copy_as_soon_as_the_details_do(t
         await wait_until(pilot, lambda: "x clears it" in screen_text(app))
         await pilot.press("x")
         await wait_until(pilot, lambda: in_ram() > 32 * 10**9)
-
-
-async def test_code_of_the_model_runs_only_when_the_box_was_ticked() -> None:
-    app = deck(catalog=FakeCatalog([model("Custom", needs_remote_code=True)]))
-    async with app.run_test(size=NARROW) as pilot:
-        await opened(pilot, rows=1)
-        assert not app.main_screen.loads.request_for(app.main_screen.browser.highlighted).trust_remote_code  # type: ignore[arg-type]  # there is one
-        await pilot.press("l")
-        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LoadDialog))
-        app.screen.query_one("#remote-code").value = True  # type: ignore[attr-defined]  # a Checkbox
-        app.screen.query_one("#load", Button).press()
-        await until_status(pilot, ModelStatus.LOADED)
-        request = app.services.manager.request
-        assert request is not None
-        assert request.trust_remote_code
 
 
 async def test_a_question_never_takes_the_keys_of_who_is_typing(tmp_path: Path) -> None:

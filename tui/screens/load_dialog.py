@@ -21,6 +21,7 @@ from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
 from modeldeck.backend.estimate.planning import Room
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.code_consent import SeenCode
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.format import parameters, size
 from modeldeck.tui.marks import model_type
@@ -41,6 +42,8 @@ class Chosen:
     request: LoadRequest
     room: Room
     """What was said to make room."""
+    code_digest: str = ""
+    """Of the code of the model's own that was looked at; empty where there is none."""
     wait_for: dict[str, int] = field(default_factory=dict)
     """Bytes by device that must be free before the load begins; empty where it shall begin at once."""
 
@@ -63,6 +66,7 @@ class LoadDialog(Dialog[Chosen]):
         fitting: Fitting,
         name_of: Callable[[str], str],
         adapters: Sequence[ModelInfo] = (),
+        look_at_code: Callable[[], SeenCode],
         own_code: bool = False,
     ) -> None:
         super().__init__()
@@ -73,6 +77,8 @@ class LoadDialog(Dialog[Chosen]):
         self._adapters = adapters
         self._own_code = own_code or model.needs_remote_code
         """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
+        self._look_at_code = look_at_code
+        self._digest = ""
         self._fitting = fitting
 
     def compose(self) -> ComposeResult:
@@ -101,6 +107,8 @@ class LoadDialog(Dialog[Chosen]):
             self.query_one("#cancel").focus()
         if self._model.format is ModelFormat.GGUF:
             self._offer_quantization()
+        if self._own_code:
+            self._look_for_code()
 
     def on_resize(self) -> None:
         """The verdict and the buttons are always in the window; the fields get what is left, and scroll."""
@@ -127,6 +135,13 @@ class LoadDialog(Dialog[Chosen]):
         with suppress(NoMatches):  # the dialog was closed meanwhile
             self._fields.show_copy(prepared)
 
+    @work
+    async def _look_for_code(self) -> None:
+        seen = await asyncio.to_thread(self._look_at_code)
+        with suppress(NoMatches):  # the dialog was closed meanwhile
+            self._digest = seen.digest
+            self._fields.show_code(seen)
+
     @on(LoadFields.Changed)
     def _judge(self) -> None:
         """What the fields say now, against what is free now."""
@@ -152,13 +167,13 @@ class LoadDialog(Dialog[Chosen]):
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
         if not self._fields.problem:
-            self.dismiss(Chosen(self._asked(), self.query_one(FitView).room))
+            self.dismiss(Chosen(self._asked(), self.query_one(FitView).room, self._digest))
 
     @on(Button.Pressed, "#wait")
     def _wait(self) -> None:
         view = self.query_one(FitView)
         if not self._fields.problem and view.wait_for:
-            self.dismiss(Chosen(self._asked(), view.room, view.wait_for))
+            self.dismiss(Chosen(self._asked(), view.room, self._digest, view.wait_for))
 
     def _asked(self) -> LoadRequest:
         """The load that the fields describe, with the GPUs by their UUIDs."""

@@ -25,6 +25,7 @@ from modeldeck.backend.models import Attention, DeviceMap, LoadRequest, ModelFor
 from modeldeck.backend.quantizers import GPU_ONLY, LABELS, QUANTIZERS
 from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import MOST_IDLE_MINUTES
+from modeldeck.tui.code_consent import SeenCode
 from modeldeck.tui.format import minutes
 from modeldeck.tui.marks import short_dtype
 from modeldeck.tui.memory_limits import WRONG, limits_text, parse_limits
@@ -103,6 +104,7 @@ class LoadFields(VerticalScroll, can_focus=False):
         if self._own_code:
             label = "Run the code that comes with this model (it can do anything that you can)"
             yield Tick(label, request.trust_remote_code, id="remote-code")
+            yield Static(markup=False, classes="dialog-muted", id="code-files")
 
     def on_mount(self) -> None:
         """The devices are asked for in a thread: a driver may take its time."""
@@ -164,6 +166,14 @@ class LoadFields(VerticalScroll, can_focus=False):
                 note.update("Load it once; its prepared copy can then be quantized.")
                 note.display = True
         self.post_message(self.Changed())
+
+    def show_code(self, seen: SeenCode) -> None:
+        """Which files would run; code that was allowed before is ticked, what cannot be looked at cannot be allowed."""
+        for tick in self.query("#remote-code").results(Tick):
+            tick.value = not seen.problem and (tick.value or seen.allowed)
+            tick.disabled = bool(seen.problem)
+            lines = [seen.problem] if seen.problem else seen.lines()
+            self.query_one("#code-files", Static).update(Content("\n".join(lines)))
 
     @on(Select.Changed)
     @on(Input.Changed)
