@@ -19,12 +19,13 @@ from modeldeck.backend.errors import (
 )
 from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.estimate.planning import Room
-from modeldeck.backend.load_defaults import default_request, options_of, with_options
+from modeldeck.backend.load_defaults import default_request, options_of
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, ModelStatus, Quantization
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.code_consent import CodeConsent
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.load_news import LoadNews
+from modeldeck.tui.load_profiles import LoadProfiles
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
 from modeldeck.tui.read_ahead import ReadAhead
 
@@ -78,6 +79,7 @@ class LoadFlow:
         """What is said of loads that nobody asked about."""
         self._read_ahead = ReadAhead(screen, services)
         self._consent = CodeConsent(services)
+        self._profiles = LoadProfiles(services)
         self._question: tuple[Confirm, ModelInfo, LoadRequest] | None = None
 
     def _find(self, model_id: str) -> ModelInfo | None:
@@ -91,12 +93,8 @@ class LoadFlow:
         return self._names.get(model_id, model_id)
 
     def request_for(self, model: ModelInfo) -> LoadRequest:
-        """The options that this model was loaded with last, or those of the user's settings; never with its code."""
-        request = default_request(self._settings, model)
-        last = self._remembered.get(model.id)
-        if last is None:
-            return request
-        return with_options(request, last)
+        """How enter loads this model; never with its code."""
+        return self._profiles.usual(model)
 
     def choose(self, model: ModelInfo) -> None:
         """Enter on a row: load it, or talk to what is there already."""
@@ -137,6 +135,7 @@ class LoadFlow:
             request,
             fitting=self.fitting,
             name_of=self.name_of,
+            profiles=self._profiles,
             adapters=self._shelf().adapters_of(model.id),
             look_at_code=lambda: self._consent.look(model),
             own_code=own_code,

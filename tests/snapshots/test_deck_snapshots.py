@@ -77,9 +77,9 @@ def test_empty(snap_compare: SnapCompare) -> None:
 
 
 def test_load_dialog(snap_compare: SnapCompare, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modeldeck.tui.screens import load_dialog
+    from modeldeck.tui.widgets import load_fields
 
-    monkeypatch.setattr(load_dialog, "_devices", lambda: ("auto", "cuda:0", "cpu"))
+    monkeypatch.setattr(load_fields, "_devices", lambda: ("auto", "cuda:0", "cpu"))
 
     async def ask(pilot: Pilot[Any]) -> None:
         await ready(pilot)

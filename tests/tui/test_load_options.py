@@ -15,6 +15,7 @@ from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import DeviceMap, LoadRequest, ModelFormat, ModelStatus, Quantization
 from modeldeck.config.settings import Settings
 from modeldeck.tui.screens.load_dialog import LoadDialog
+from modeldeck.tui.screens.profile_dialog import ProfileDialog
 from modeldeck.tui.widgets import load_fields
 from modeldeck.tui.widgets.tick import Tick
 from tests.helpers import screen_text, wait_until
@@ -178,3 +179,75 @@ async def test_the_files_are_read_ahead_while_the_dialog_is_open(
         await wait_until(pilot, lambda: "fits in RAM" in screen_text(app))
         await wait_until(pilot, lambda: len(asked) == parts)
         await pilot.press("escape")
+
+
+class TestProfiles:
+    """Options are kept under a name, chosen, and taken unless another is chosen."""
+
+    async def save(self, pilot: Pilot[int], name: str, *ticks: str) -> None:
+        pilot.app.screen.query_one("#save-profile", Button).press()
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ProfileDialog) and pilot.app.screen.query("#save"))
+        pilot.app.screen.query_one("#typed", Input).value = name
+        for tick in ticks:
+            pilot.app.screen.query_one(tick, Tick).value = True
+        pilot.app.screen.query_one("#save", Button).press()
+
+    @BOTH_SIZES
+    async def test_one_is_saved_and_chosen_for_another_model(self, size: tuple[int, int]) -> None:
+        app = deck()
+        async with app.run_test(size=size) as pilot:
+            await opened(pilot)
+            await open_dialog(pilot)
+            assert not shown(pilot, "profile")
+            app.screen.query_one("#quantization", Select).value = Quantization.NF4
+            app.screen.query_one("#dtype", Select).value = "float16"
+            await self.save(pilot, "  small   one ")
+            await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and shown(pilot, "profile"))
+            await wait_until(pilot, lambda: "Profile         small one" in screen_text(app))
+            await pilot.press("escape", "j")
+            await open_dialog(pilot)
+            await wait_until(pilot, lambda: "Profile         last used" in screen_text(app))
+            app.screen.query_one("#profile", Select).value = "small one"
+            await wait_until(pilot, lambda: "4-bit (nf4)" in screen_text(app) and "float16" in screen_text(app))
+            for button in app.screen.query(Button):
+                assert not button.display or app.screen.region.contains_region(button.region)
+            request = await load(pilot)
+            assert (request.model_id, request.quantization) == (MODELS[1].id, Quantization.NF4)
+            assert request.dtype == "float16"
+
+    async def test_a_default_is_what_enter_takes_and_a_quantized_model_stays_what_it_is(self) -> None:
+        app = deck()
+        async with app.run_test(size=WIDE) as pilot:
+            await opened(pilot)
+            await open_dialog(pilot)
+            app.screen.query_one("#quantization", Select).value = Quantization.INT8
+            await self.save(pilot, "8-bit", "#for-all")
+            await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+            await pilot.press("escape")
+            loads = app.main_screen.loads
+            assert [loads.request_for(one).quantization for one in MODELS[:3]] == [
+                Quantization.INT8,
+                Quantization.INT8,
+                Quantization.NONE,
+            ]
+            await open_dialog(pilot)
+            app.screen.query_one("#quantization", Select).value = Quantization.NF4
+            await self.save(pilot, "4-bit", "#for-model")
+            await wait_until(pilot, lambda: loads.request_for(MODELS[0]).quantization is Quantization.NF4)
+            assert loads.request_for(MODELS[1]).quantization is Quantization.INT8
+
+    async def test_a_name_that_is_none_is_told_and_a_profile_can_be_deleted(self) -> None:
+        app = deck()
+        async with app.run_test(size=WIDE) as pilot:
+            await opened(pilot)
+            await open_dialog(pilot)
+            await self.save(pilot, "   ")
+            await wait_until(pilot, lambda: "Nothing was saved" in screen_text(app))
+            app.screen.query_one("#typed", Input).value = "mine"
+            app.screen.query_one("#save", Button).press()
+            await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+            app.screen.query_one("#save-profile", Button).press()
+            await wait_until(pilot, lambda: isinstance(app.screen, ProfileDialog) and app.screen.query("#delete"))
+            app.screen.query_one("#delete", Button).press()
+            await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and not shown(pilot, "profile"))
+            assert app.services.profiles.names == ()

@@ -336,7 +336,7 @@ async def test_a_gguf_model_can_be_quantized_once_its_copy_is_there(tmp_path: Pa
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot, rows=1)
         await pilot.press("l")
-        await wait_until(pilot, lambda: "its prepared copy can then be quantized" in screen_text(app))
+        await wait_until(pilot, lambda: "then its copy can be quantized" in screen_text(app))
         assert "stored as Q4_1" in screen_text(app)
         await pilot.press("escape")
         copies = app.services.gguf_copies

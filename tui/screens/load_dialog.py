@@ -15,7 +15,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
-from textual.widgets import Button, Static
+from textual.widget import Widget
+from textual.widgets import Button, Select, Static
 
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT, Verdict
 from modeldeck.backend.estimate.planning import Room
@@ -24,10 +25,11 @@ from modeldeck.backend.text import clean_name
 from modeldeck.tui.code_consent import SeenCode
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.format import parameters, size
+from modeldeck.tui.load_profiles import LoadProfiles
 from modeldeck.tui.marks import model_type
 from modeldeck.tui.screens.dialog import Dialog
 from modeldeck.tui.widgets.fit_view import FitView
-from modeldeck.tui.widgets.load_fields import LoadFields
+from modeldeck.tui.widgets.load_fields import LoadFields, choice, field_row
 
 _SHARE_OF_WINDOW = 0.94
 _OTHER_LINES = 10
@@ -65,6 +67,7 @@ class LoadDialog(Dialog[Chosen]):
         *,
         fitting: Fitting,
         name_of: Callable[[str], str],
+        profiles: LoadProfiles,
         adapters: Sequence[ModelInfo] = (),
         look_at_code: Callable[[], SeenCode],
         own_code: bool = False,
@@ -74,11 +77,14 @@ class LoadDialog(Dialog[Chosen]):
         self._request = request
         self._name_of = name_of
         """What people call a model that is held."""
+        self._profiles = profiles
         self._adapters = adapters
         self._own_code = own_code or model.needs_remote_code
         """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
         self._look_at_code = look_at_code
         self._digest = ""
+        self._profile = ""
+        """The one that was chosen; empty for none."""
         self._fitting = fitting
 
     def compose(self) -> ComposeResult:
@@ -91,20 +97,68 @@ class LoadDialog(Dialog[Chosen]):
             yield Static(Content(f"Load {clean_name(model.name)}"), classes="dialog-title")
             yield Static(Content(clean_name(model.path, 1000)), classes="dialog-muted", id="path")
             yield Static(Content(facts), classes="dialog-muted", id="facts")
-            yield LoadFields(model, self._request, adapters=self._adapters, own_code=self._own_code)
+            yield field_row("Profile", choice("profile", self._profile_names(), ""))
+            yield self._made_fields(self._request)
             yield FitView(self._fitting, self._model, self._name_of)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Load", variant="primary", id="load", compact=True)
                 yield Button("Wait for room", id="wait", compact=True)
+                yield Button("Profile", id="save-profile", compact=True)
                 yield Button("As code", id="as-code", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)
+
+    def _made_fields(self, request: LoadRequest) -> LoadFields:
+        return LoadFields(self._model, request, adapters=self._adapters, own_code=self._own_code)
+
+    def _profile_names(self) -> list[tuple[str, str]]:
+        return [("last used", ""), *((name, name) for name in self._profiles.names)]
+
+    def _show_profiles(self) -> None:
+        """Where there are none, nothing is to be chosen."""
+        row = self.query_one("#profile").parent
+        if isinstance(row, Widget):
+            row.display = bool(self._profiles.names)
+        self._share_height()
+
+    @on(Select.Changed, "#profile")
+    @work(exclusive=True, group="profile")
+    async def _take_profile(self, event: Select.Changed) -> None:
+        """The fields begin anew with what the profile says."""
+        name = str(event.value)
+        request = self._profiles.request(name, self._model) if name else self._request
+        if name or self._profile:
+            self._profile = name
+            await self._fields.remove()
+            await self.query_one("#load-dialog").mount(self._made_fields(request), before=self.query_one(FitView))
+            self._begin_fields()
+
+    @on(Button.Pressed, "#save-profile")
+    def _save_profile(self) -> None:
+        if self._fields.problem:
+            return
+        from modeldeck.tui.screens.profile_dialog import ProfileDialog
+
+        def answered(name: str | None) -> None:
+            if name is not None:
+                field: Select[str] = self.query_one("#profile", Select)
+                with self.prevent(Select.Changed):  # the fields say it already
+                    field.set_options(self._profile_names())
+                    field.value = self._profile = name
+                self._show_profiles()
+
+        self.app.push_screen(ProfileDialog(self._profiles, self._model, self._asked(), self._profile), answered)
 
     def on_mount(self) -> None:
         """Where it does not fit, a second enter out of habit loads nothing."""
         self.query_one("#wait").display = False
+        self._show_profiles()
         self._judge()
         if self._fitting.verdict(self._model, self._request) is Verdict.DOES_NOT_FIT:
             self.query_one("#cancel").focus()
+        self._begin_fields()
+
+    def _begin_fields(self) -> None:
+        """What the fields cannot know at once."""
         if self._model.format is ModelFormat.GGUF:
             self._offer_quantization()
         if self._own_code:
@@ -123,7 +177,8 @@ class LoadDialog(Dialog[Chosen]):
     def _share_height(self) -> None:
         fit, fields = self.query_one(FitView), self._fields
         most = int(self.size.height * _SHARE_OF_WINDOW)
-        fields.styles.max_height = max(_LEAST_FIELDS, most - fit.size.height - _OTHER_LINES)
+        profile = 1 if self._profiles.names else 0
+        fields.styles.max_height = max(_LEAST_FIELDS, most - fit.size.height - _OTHER_LINES - profile)
 
     @property
     def _fields(self) -> LoadFields:

@@ -71,25 +71,25 @@ class LoadFields(VerticalScroll, can_focus=False):
         """The common ones first."""
         model, request = self._model, self._request
         device = _SEVERAL if "+" in request.device else request.device
-        yield _field("Device", _select("device", [(name, name) for name in dict.fromkeys(["auto", device])], device))
+        yield field_row("Device", choice("device", [(name, name) for name in dict.fromkeys(["auto", device])], device))
         yield Horizontal(Static(classes="field-label"), id="gpus", classes="field")
         maps = [(label, kind) for kind, label in _DEVICE_MAPS.items()]
-        yield _field("Device map", _select("device-map", maps, request.device_map))
-        yield _field("GB at most", _input("memory-limits", limits_text(request.memory_limits), "text", 60))
-        yield _field("CPU offload", Tick("What finds no room may lie in RAM", request.cpu_offload, id="cpu-offload"))
+        yield field_row("Device map", choice("device-map", maps, request.device_map))
+        yield field_row("GB at most", _input("memory-limits", limits_text(request.memory_limits), "text", 60))
+        yield field_row("CPU offload", Tick("What finds no room may lie in RAM", request.cpu_offload, id="cpu-offload"))
         stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
-        yield _field("Dtype", _select("dtype", _dtypes(stored), request.dtype))
-        yield _field("Quantization", *self._quantization())
+        yield field_row("Dtype", choice("dtype", _dtypes(stored), request.dtype))
+        yield field_row("Quantization", *self._quantization())
         yield Static(markup=False, classes="dialog-muted", id="stored-note")
-        yield _field("Scales", Tick("Quantized too", request.double_quantization, id="double-quantization"))
-        yield _field("Computed in", _select("compute-dtype", _dtypes("the model's dtype"), request.compute_dtype))
+        yield field_row("Scales", Tick("Quantized too", request.double_quantization, id="double-quantization"))
+        yield field_row("Computed in", choice("compute-dtype", _dtypes("the model's dtype"), request.compute_dtype))
         if not is_eager(model.architecture):  # those have no other
             attentions = [(_ATTENTIONS.get(kind, kind.value), kind) for kind in _attentions(request.attention)]
-            yield _field("Attention", _select("attention", attentions, request.attention))
+            yield field_row("Attention", choice("attention", attentions, request.attention))
         limit = request.context_limit
         tokens = limit or min(DEFAULT_CONTEXT, model.context_length or DEFAULT_CONTEXT)
         unit = Static("tokens", classes="field-unit")
-        yield _field(
+        yield field_row(
             "Context",
             _input("context", str(tokens), "integer", 8),
             unit,
@@ -98,9 +98,9 @@ class LoadFields(VerticalScroll, can_focus=False):
         if self._adapters:
             chosen = request.adapter if request.adapter in self._adapters else ""
             adapters = [("none", ""), *((clean_name(one.name), path) for path, one in self._adapters.items())]
-            yield _field("Adapter", _select("adapter", adapters, chosen))
+            yield field_row("Adapter", choice("adapter", adapters, chosen))
         unit = Static("minutes without a reply; 0 is never", classes="field-unit")
-        yield _field("Unload after", _input("idle", minutes(request.idle_minutes), "number", 8), unit)
+        yield field_row("Unload after", _input("idle", minutes(request.idle_minutes), "number", 8), unit)
         if self._own_code:
             label = "Run the code that comes with this model (it can do anything that you can)"
             yield Tick(label, request.trust_remote_code, id="remote-code")
@@ -163,7 +163,7 @@ class LoadFields(VerticalScroll, can_focus=False):
             field.value = Quantization.NONE
             if self._request.prepared_copy_limit_bytes > 0:
                 note = self.query_one("#stored-note", Static)
-                note.update("Load it once; its prepared copy can then be quantized.")
+                note.update("Load it once; then its copy can be quantized.")
                 note.display = True
         self.post_message(self.Changed())
 
@@ -217,21 +217,25 @@ class LoadFields(VerticalScroll, can_focus=False):
             asked = self._request.device.split("+")
             boxes = [Tick(name, name in asked, name=name, classes="gpu") for name in self._gpus]
             await self.query_one("#gpus").mount(*boxes)
+            if self._gpus:
+                for offer in self.query("#quantization").results(Select):
+                    kind = self._chosen("quantization", Quantization.NONE)
+                    offer.set_options(_quantizations(kind, on_gpu=True))
+                    offer.value = kind
             self._show_what_applies()
             self.post_message(self.Changed())
 
     def _quantization(self) -> tuple[Widget, ...]:
         model, asked = self._model, self._request.quantization
-        offered = [kind for kind in Quantization if kind is asked or _is_offered(kind)]
-        choice = _select("quantization", [(LABELS[kind], kind) for kind in offered], asked)
+        offer = choice("quantization", _quantizations(asked, on_gpu=False), asked)
         if model.format is ModelFormat.GGUF:
             kind = clean_name(model.quantization or "GGUF", 20)
-            choice.display = False  # until its copy was found
-            return Static(Content(f"stored as {kind}; loaded in full"), classes="field-value", id="stored"), choice
+            offer.display = False  # until its copy was found
+            return Static(Content(f"stored as {kind}; loaded in full"), classes="field-value", id="stored"), offer
         if model.quantization:
             kind = clean_name(model.quantization, 20)
             return (Static(Content(f"stored as {kind}, which is kept"), classes="field-value", id="stored"),)
-        return (choice,)
+        return (offer,)
 
     @property
     def _device(self) -> str:
@@ -266,11 +270,13 @@ class LoadFields(VerticalScroll, can_focus=False):
         return default
 
 
-def _field(label: str, *values: Widget) -> Horizontal:
+def field_row(label: str, *values: Widget) -> Horizontal:
+    """One line with what stands beside it."""
     return Horizontal(Static(label, classes="field-label"), *values, classes="field")
 
 
-def _select(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Choice[Value]:
+def choice(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Choice[Value]:
+    """A list of which one is chosen."""
     return Choice(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
 
 
@@ -288,15 +294,15 @@ def _attentions(chosen: Attention) -> tuple[Attention, ...]:
     return tuple(kind for kind in Attention if flash or kind is not Attention.FLASH_2)
 
 
-def _is_offered(kind: Quantization) -> bool:
-    """Where its package is; bitsandbytes comes with the program."""
-    if kind in {Quantization.NONE, Quantization.INT8, Quantization.NF4, Quantization.FP4}:
-        return True
-    return QUANTIZERS[kind].installed and (kind not in GPU_ONLY or _has_gpu())
-
-
-def _has_gpu() -> bool:
-    return any(name.startswith("cuda") for name in _devices())
+def _quantizations(asked: Quantization, *, on_gpu: bool) -> list[tuple[str, Quantization]]:
+    """What can be chosen: bitsandbytes comes with the program, others where their package is and their device."""
+    usual = {Quantization.NONE, Quantization.INT8, Quantization.NF4, Quantization.FP4, asked}
+    found = [
+        kind
+        for kind in Quantization
+        if kind in usual or (QUANTIZERS[kind].installed and (on_gpu or kind not in GPU_ONLY))
+    ]
+    return [(LABELS[kind], kind) for kind in found]
 
 
 def _devices() -> tuple[str, ...]:
