@@ -85,13 +85,16 @@ class Replier:
         )
 
     def warm_up(self) -> None:
-        """Generate one token: it makes mapped weights resident and compiles the chat template."""
+        """Generate one token after one: that touches every weight, and the template is compiled for it.
+
+        A whole prompt would take twice as long and leave nothing behind that the user's own does not need anew.
+        """
         try:
             ids = self.prompts.ids([ChatMessage("user", "Hello")])
         except GenerationError:  # a template that wants another conversation; the user's own will be told
             ids = []
         config = _configuration(max_new_tokens=1, do_sample=False, num_beams=1, pad_token_id=self._padding())
-        self._generate(ids or [next(iter(self._ends), 0)], config, None)
+        self._generate(ids[-1:] or [next(iter(self._ends), 0)], config, None)
         self._cache.take()
 
     def _generate(self, ids: list[int], config: GenerationConfig, streamer: ReplyStreamer | None) -> None:

@@ -140,7 +140,7 @@ def _load(
         refuse_impossible_adapter(request.adapter)
         progress.stage(LoadStage.READING_TOKENIZER)
         tokenizer = _read_tokenizer(source, request, config)
-        with tight_heap(), _reading(source, placement, progress):
+        with tight_heap(), _reading(source, placement, progress):  # the small files come first: reads queue up
             model = _read_weights(source, request, config, placement, progress)
             put_adapter(model, request.adapter)
             context_length = _context_length(config, tokenizer, request.context_limit)

@@ -67,14 +67,18 @@ class Progress:
             if self._reading is not None:
                 done, total = self._reading
                 self._reading = (min(total, done + amount), total)
+                if done + amount >= total:
+                    self._report()
+                    self._reading = None  # from here on it is the other stages that take their time
                 if done + amount >= total or monotonic() - self._reported >= REPORT_INTERVAL:
                     self._report()
 
     def end_reading(self) -> None:
         """Everything is read, or nobody needs it any more."""
         with self._lock:
-            self._reading = None
-            self._report()
+            if self._reading is not None:
+                self._reading = None
+                self._report()
 
     def _report(self) -> None:
         self._reported = monotonic()

@@ -75,7 +75,9 @@ class LoadFields(VerticalScroll, can_focus=False):
         yield Horizontal(Static(classes="field-label"), id="gpus", classes="field")
         maps = [(label, kind) for kind, label in _DEVICE_MAPS.items()]
         yield field_row("Device map", choice("device-map", maps, request.device_map))
-        yield field_row("GB at most", _input("memory-limits", limits_text(request.memory_limits), "text", 60))
+        yield field_row(
+            "GB at most", _input("memory-limits", limits_text(request.memory_limits), "text", 60, "cuda:0=20 cpu=64")
+        )
         yield field_row("CPU offload", Tick("What finds no room may lie in RAM", request.cpu_offload, id="cpu-offload"))
         stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
         yield field_row("Dtype", choice("dtype", _dtypes(stored), request.dtype))
@@ -280,8 +282,8 @@ def choice(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Cho
     return Choice(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
 
 
-def _input(name: str, value: str, kind: str, most: int) -> Input:
-    return Input(value, type=kind, max_length=most, compact=True, id=name, select_on_focus=True)  # type: ignore[arg-type]  # literals above
+def _input(name: str, value: str, kind: str, most: int, such_as: str = "") -> Input:
+    return Input(value, placeholder=such_as, type=kind, max_length=most, compact=True, id=name, select_on_focus=True)  # type: ignore[arg-type]  # literals above
 
 
 def _dtypes(auto: str) -> list[tuple[str, str]]:
