@@ -79,6 +79,8 @@ class LoadOperation:
         self.unload = tuple(unload)
         self.made_room: set[Resident] = set()
         """What was unloaded for it, and comes back if it fails."""
+        self.replying: frozenset[str] = frozenset()
+        """Which models were replying when it was asked for."""
         self.wait_for = dict(wait_for or {})
         self._after = after
         self._task: asyncio.Task[None] | None = None

@@ -136,7 +136,8 @@ class ManagerState:
     def paths_in_use(self) -> tuple[str, ...]:
         """Of the models that engines hold or load."""
         engines = [*self.residents, *([self._loading] if self._loading is not None else [])]
-        return tuple(one.request.path for one in engines)
+        paths = [path for one in engines for path in (one.request.path, one.request.adapter)]
+        return tuple(path for path in paths if path is not None)
 
     def _copy_written(self) -> None:
         self._copies_written += 1

@@ -19,9 +19,11 @@ from contextlib import aclosing
 from time import monotonic
 
 from modeldeck.backend.errors import BackendError, EngineBusy, GenerationError, LoadError, NotEnoughMemory, NotLoaded
+from modeldeck.backend.estimate.credit import added, held_by
 from modeldeck.backend.load_operation import LoadOperation, load_in
 from modeldeck.backend.manager_state import ManagerState, Reason, Unloaded
 from modeldeck.backend.measurements import measured_load, measured_reply
+from modeldeck.backend.memory_reading import MemoryReading
 from modeldeck.backend.models import ChatMessage, LoadRequest, LoadStage, ModelStatus
 from modeldeck.backend.protocol import GenerationFinished, LoadProgress, TokensGenerated
 from modeldeck.backend.reply import Reply
@@ -30,7 +32,7 @@ from modeldeck.backend.spare_engine import EngineStarter, SpareEngine
 from modeldeck.backend.stall import StallWatch
 from modeldeck.backend.text import clean_name
 from modeldeck.backend.unloading import Freed, Unloading
-from modeldeck.backend.waiting import WAIT_SECONDS, shortage
+from modeldeck.backend.waiting import WAIT_SECONDS, Shortage, shortage
 from modeldeck.config.generation import GenerationSettings
 
 __all__ = ["EngineStarter", "PipelineManager"]
@@ -103,7 +105,9 @@ class PipelineManager(ManagerState):
         ``unload`` names the models that make room first; one that is held with the same id always does. When memory
         runs out all the same, the load is tried once more after everything that may make room has gone
         (``Resident.may_make_room``). When it fails, the models that made room are loaded again before the error is
-        raised; ``failure`` tells of it then. ``wait_for`` are bytes that must be free on devices (``cuda:0``, ``ram``)
+        raised; ``failure`` tells of it then. What was pinned, or has begun a reply, since this was called stays.
+
+        ``wait_for`` are bytes of devices (``cuda:0``, ``ram``) that must be free, or come back from what makes room,
         before any of that begins, however long it takes; ``waiting`` tells what is missing.
 
         Closing or cancelling the generator cancels the load: its engine is killed and reaped. ``replace=True`` first
@@ -119,6 +123,7 @@ class PipelineManager(ManagerState):
         elif running is not None:
             running.abandon()
         self._operation = operation = LoadOperation(request, unload, after=running, wait_for=wait_for)
+        operation.replying = frozenset(one.model_id for one in self.residents if one.generating)
         operation.start(self._run_load)
         async with aclosing(operation.steps()) as steps:
             async for progress in steps:
@@ -223,9 +228,10 @@ class PipelineManager(ManagerState):
                 await self._release(leaving, Reason.ASKED)  # joins who ends it
             self._forget_failure()
             await self._wait_for_room(operation)
-            before = self.residents.current
+            before, same = self.residents.current, self.residents.find(operation.request.model_id)
             await self._make_room(operation, Reason.ROOM, [*operation.unload, operation.request.model_id])
             resident = self.residents.new(operation.request)
+            resident.pinned = same is not None and same.pinned
             try:
                 await self._load_or_retry(operation, resident)
             except BackendError:
@@ -246,7 +252,7 @@ class PipelineManager(ManagerState):
         waiting = self._loading = Resident(operation.request, 0)
         waiting.become(ModelStatus.LOADING)
         try:
-            while (short := shortage(await self.read_memory(), operation.wait_for)) is not None:
+            while (short := self._shortage(operation, await self.read_memory())) is not None:
                 self._waiting = short
                 self._changed()
                 await asyncio.sleep(WAIT_SECONDS)
@@ -255,12 +261,35 @@ class PipelineManager(ManagerState):
             waiting.become(ModelStatus.NOT_LOADED)
             self._changed()
 
+    def _shortage(self, operation: LoadOperation, reading: MemoryReading | None) -> Shortage | None:
+        """What is missing once those have gone that make room and are still there."""
+        going = [one.held_at for one in self.residents if self._may_go(operation, one, Reason.ROOM)]
+        held = [held_by(reading, *at) for at in going if at is not None] if reading is not None else []
+        credit = added(held)
+        needed = {device: max(0, size - credit.get(device, 0)) for device, size in operation.wait_for.items()}
+        return shortage(reading, needed)
+
     async def _make_room(self, operation: LoadOperation, reason: Reason, model_ids: Collection[str]) -> None:
         for model_id in dict.fromkeys(model_ids):
             resident = self.residents.find(model_id)
-            if resident is not None and resident.status is ModelStatus.LOADED:
+            if resident is None:
+                continue
+            if resident.ended is not None:  # somebody else wants it to go, and its memory counts
+                await self._release(resident, reason)
+            elif self._may_go(operation, resident, reason):
                 operation.made_room.add(resident)
                 await self._release(resident, reason)
+
+    def _may_go(self, operation: LoadOperation, resident: Resident, reason: Reason) -> bool:
+        """Whether it makes room for this load now: time has passed since that was said."""
+        if reason is Reason.SHORT:
+            return resident.may_make_room
+        if resident.status is not ModelStatus.LOADED:
+            return False
+        if resident.model_id == operation.request.model_id:
+            return True
+        replies_anew = resident.generating and resident.model_id not in operation.replying
+        return resident.model_id in operation.unload and not resident.pinned and not replies_anew
 
     async def _load_or_retry(self, operation: LoadOperation, resident: Resident) -> None:
         """Load; when memory runs out, once more without what may make room."""
@@ -272,6 +301,9 @@ class PipelineManager(ManagerState):
                     raise
                 await self._make_room(operation, Reason.SHORT, [one.model_id for one in others])
                 await self._load_engine(operation, resident)
+        except asyncio.CancelledError:
+            resident.error = None  # of the first try, which nobody is told of any more
+            raise
         finally:
             if resident.error is not None:
                 self._fail(resident, resident.error)
@@ -393,9 +425,8 @@ class PipelineManager(ManagerState):
         finally:
             resident.engine = None
             resident.become(ModelStatus.NOT_LOADED)
-            was_current = resident is self.residents.current
             self.residents.remove(resident)
-            if was_current and reason in {Reason.ASKED, Reason.IDLE}:
+            if reason in {Reason.ASKED, Reason.IDLE} and self._lost is None:
                 self._choose_another()
             self._freed = freed
             resident.ended.set()

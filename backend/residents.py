@@ -54,6 +54,11 @@ class Resident:
         """Whether it may be unloaded for another model without a word from the user about its reply."""
         return self.status is ModelStatus.LOADED and not self.pinned and not self.generating
 
+    @property
+    def held_at(self) -> tuple[int, LoadedModel] | None:
+        """The engine's pid and what it holds, for who looks at its memory."""
+        return (self.pid, self.loaded) if self.pid is not None and self.loaded is not None else None
+
     def become(self, status: ModelStatus, error: BackendError | None = None) -> None:
         """Change the status as ``models.TRANSITIONS`` allows it."""
         if status not in TRANSITIONS[self.status]:

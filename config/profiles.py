@@ -99,6 +99,10 @@ class Profiles:
         own = None if model_id is None else self._saved.model_defaults.get(model_id)
         return own or self._saved.default
 
+    def own_default(self, model_id: str) -> str | None:
+        """The profile that was set for this very model."""
+        return self._saved.model_defaults.get(model_id)
+
     def set_default(self, name: str | None, model_id: str | None) -> None:
         """Take a profile, or none, for one model, or for all with None."""
 

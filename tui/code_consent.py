@@ -66,9 +66,11 @@ class CodeConsent:
 
         ``digest`` is what the dialog looked at; empty where there was none, and older answers count.
         """
-        if not model.needs_remote_code:
+        if not (model.needs_remote_code or request.trust_remote_code):
             return request
         seen = await asyncio.to_thread(self.look, model)
+        if seen.code is None:
+            return request  # its files name none: it was the engine that found out, and the user who answered
         if not digest:
             return structs.replace(request, trust_remote_code=seen.allowed)
         return request if not request.trust_remote_code or seen.digest == digest else None

@@ -53,8 +53,9 @@ def plan_lines(room: Room, model_id: str, name_of: Callable[[str], str]) -> list
     if gone := [one for one in room.unload if one.model_id != model_id]:
         again = "them" if len(gone) > 1 else "it"
         lines.append(f"{unloading_words(gone, name_of)} first, and loads {again} again if this load fails.")
-    elif room.unload:
-        lines.append("Loads it anew: what is loaded now goes first, and comes back if this load fails.")
+    if anew := [one for one in room.unload if one.model_id == model_id]:
+        first = "Ends its reply and loads it anew" if anew[0].generating else "Loads it anew"
+        lines.append(f"{first}: what is loaded now goes first, and comes back if this load fails.")
     if room.keeps:
         names = _listed([clean_name(name_of(one.model_id)) for one in room.keeps])
         may_go = any(not one.pinned for one in room.keeps)
@@ -70,6 +71,8 @@ def replacing_words(
     gone = [one for one in room.unload if one.model_id != model.id]
     if gone:
         said.append(f"{unloading_words(gone, name_of)}.")
+    if any(one.generating for one in room.unload if one.model_id == model.id):
+        said.append(f"Ends the reply of {clean_name(model.name)}, which is loaded.")
     load = f"Then loads {clean_name(model.name)}" if said else f"Loads {clean_name(model.name)}"
     if needs is not None and needs.verdict is not Verdict.UNKNOWN:
         load += f" (about {gigabytes(sum(need.needed_bytes for need in _holders(needs)))} GB): {needs.verdict.value}"
@@ -80,7 +83,7 @@ def waited_for(told: Estimate) -> dict[str, int]:
     """What must be free on each device for this load; empty where it fits, or a device is too small for it anyway."""
     if told.verdict is not Verdict.DOES_NOT_FIT or any(one.needed_bytes > one.total_bytes for one in told.devices):
         return {}
-    return {one.device: max(0, one.needed_bytes - one.credit_bytes) for one in told.devices}
+    return {one.device: one.needed_bytes for one in told.devices}
 
 
 def unloading_words(gone: Sequence[Holder], name_of: Callable[[str], str]) -> str:

@@ -77,6 +77,8 @@ class LoadFlow:
         self._worker: Worker[None] | None = None
         self.news = LoadNews(screen, services, self._find, self.name_of, self.fitting)
         """What is said of loads that nobody asked about."""
+        self._worded = Room()
+        """The plan that the question says."""
         self._read_ahead = ReadAhead(screen, services)
         self._consent = CodeConsent(services)
         self._profiles = LoadProfiles(services)
@@ -152,7 +154,8 @@ class LoadFlow:
             return
         room = self.fitting.room(model, request)
         may_go = {*(chosen.room.unload_ids if chosen is not None else ()), model.id}
-        if self._manager.load_running or not may_go.issuperset(room.unload_ids):
+        unsaid = not may_go.issuperset(room.unload_ids) or (room.ends_reply and chosen is None)
+        if self._manager.load_running or unsaid:
             self._confirm_replacing(model, request, chosen)
         else:
             self._run(model, request, room, chosen, replace=False)
@@ -194,10 +197,10 @@ class LoadFlow:
 
     def cancel(self) -> bool:
         """Stop the load; False when none runs."""
-        if not self._manager.load_running:
-            return False
         if self._worker is not None and self._worker.is_running:
             self._worker.cancel()
+        elif not self._manager.load_running:
+            return False
         else:
             self._screen.run_worker(self._manager.cancel_load(), group="cancel", exit_on_error=False)
         return True
@@ -247,8 +250,11 @@ class LoadFlow:
         from modeldeck.tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
-            if yes:
-                self._run(model, request, self.fitting.room(model, request), chosen, replace=True)
+            room = self.fitting.room(model, request)
+            if yes and set(self._worded.unload_ids).issuperset(room.unload_ids):
+                self._run(model, request, room, chosen, replace=True)
+            elif yes:
+                self._confirm_replacing(model, request, chosen)  # memory has become shorter since
 
         yes = f"Load {clean_name(model.name)}"
         question = Confirm("Replace a model", self._replacing_words(model, request), yes)
@@ -266,7 +272,7 @@ class LoadFlow:
 
         loading = self._manager.request if self._manager.load_running else None
         stops = self.name_of(loading.model_id) if loading is not None else ""
-        room = self.fitting.room(model, request)
+        self._worded = room = self.fitting.room(model, request)
         needs = self.fitting.estimate(model, request, credit=room.credit)
         return replacing_words(model, stops, room, needs, self.name_of)
 

@@ -37,8 +37,8 @@ class LoadProfiles:
         settings.
         """
         plain = default_request(self._settings, model)
-        own, for_all = self._profiles.default(model.id), self._profiles.default(None)
-        if own is not None and own != for_all:
+        own, for_all = self._profiles.own_default(model.id), self._profiles.default(None)
+        if own is not None:
             return self.request(own, model)
         if (last := self._remembered.get(model.id)) is not None:
             return with_options(plain, last)
@@ -56,7 +56,8 @@ class LoadProfiles:
 
     def is_default(self, name: str, model_id: str | None) -> bool:
         """Whether this profile was set for the model, or with None for all models."""
-        return self._profiles.default(model_id) == name
+        found = self._profiles.default(None) if model_id is None else self._profiles.own_default(model_id)
+        return found == name
 
     async def save(self, name: str, model: ModelInfo, request: LoadRequest) -> str:
         """Keep what this request says beside the settings; returns the name as it is kept."""

@@ -7,6 +7,7 @@ import traceback
 
 import torch
 
+from modeldeck.backend.engine.missing import missing_package
 from modeldeck.backend.errors import (
     LoadError,
     NotEnoughMemory,
@@ -76,6 +77,12 @@ def as_load_error(error: Exception, request: LoadRequest) -> LoadError:
         )
     if "trust_remote_code" in text:
         return RemoteCodeRefused(REMOTE_CODE_SENTENCE, detail)
+    if missing := missing_package(error):
+        return LoadError(
+            f"This model needs {missing}, which is not installed where the engine runs: pip install {missing}; "
+            "then load it again.",
+            detail,
+        )
     if isinstance(error, (ValueError, KeyError, NotImplementedError)) and _is_unknown_architecture(text):
         return UnsupportedModel(f"transformers cannot load this as a text model: {first_line(error)}", detail)
     if request.quantization is not Quantization.NONE and _is_about_bitsandbytes(error, text):

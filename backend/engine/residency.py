@@ -30,7 +30,7 @@ def read_meanwhile(folder: Path, progress: Progress) -> Iterator[None]:
 
     Where the block fails, what is not read yet stays unread. What a file cannot give is left to whoever needs it.
     """
-    files = [file for file in sorted(folder.glob("*.safetensors")) if _resident_share(file) < _ENOUGH]
+    files = [file for file in sorted(folder.glob("*.safetensors")) if _is_cold(file)]
     if not files:
         yield
         return
@@ -54,6 +54,14 @@ def read_meanwhile(folder: Path, progress: Progress) -> Iterator[None]:
     finally:
         readers.shutdown(cancel_futures=True)
         progress.end_reading()
+
+
+def _is_cold(file: Path) -> bool:
+    """Whether it is worth reading; a file that cannot be read is not, and may not be needed either."""
+    try:
+        return _resident_share(file) < _ENOUGH
+    except (OSError, ValueError):
+        return False
 
 
 def _resident_share(file: Path) -> float:

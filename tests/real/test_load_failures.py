@@ -199,3 +199,12 @@ def test_pickled_weights_that_run_code_are_refused(load: LoadHere, copied: Path,
     torch.save({"lm_head.weight": Evil()}, copied / "pytorch_model.bin")
     failure(load(copied))
     assert not (tmp_path / "canary").exists()
+
+
+def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(load: LoadHere, copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (copied / "config.json").write_text(json.dumps(config))
+    found = failure(load(copied, device="cpu"))
+    assert "not installed where the engine runs: pip install " in found.message
+    assert found.detail

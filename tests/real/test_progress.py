@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modeldeck.backend.models import LoadStage
 from modeldeck.backend.protocol import LoadProgress
 
@@ -35,3 +37,12 @@ def test_a_load_that_begins_again_reads_its_weights_again(libraries: None) -> No
         progress.stage(LoadStage.READING_CONFIG)
         progress.stage(LoadStage.READING_WEIGHTS, 30, "bytes")
     assert [one.stage for one in told] == [LoadStage.READING_CONFIG, LoadStage.READING_WEIGHTS] * 2
+
+
+def test_a_file_that_leads_nowhere_is_left_to_whoever_needs_it(libraries: None, tmp_path: Path) -> None:
+    from modeldeck.backend.engine.progress import Progress
+    from modeldeck.backend.engine.residency import read_meanwhile
+
+    (tmp_path / "consolidated.safetensors").symlink_to(tmp_path / "gone")
+    with read_meanwhile(tmp_path, Progress(lambda _: None, 1)):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select
 
+from modeldeck.backend.load_defaults import options_of
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import DeviceMap, LoadRequest, ModelFormat, ModelStatus, Quantization
 from modeldeck.config.settings import Settings
@@ -251,3 +253,31 @@ class TestProfiles:
             app.screen.query_one("#delete", Button).press()
             await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and not shown(pilot, "profile"))
             assert app.services.profiles.names == ()
+
+
+async def test_names_that_look_like_markup_are_text_in_every_field() -> None:
+    odd = model("a[/x] [red]b")
+    lora = model("l[/x]", format=ModelFormat.ADAPTER, base_model=odd.name, size_bytes=5)
+    app = deck(catalog=FakeCatalog([odd, lora]))
+    await asyncio.to_thread(app.services.profiles.save, "p[/x]", options_of(LoadRequest(model_id="", path="")))
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, rows=2)
+        await open_dialog(pilot)
+        app.screen.query_one("#adapter", Select).value = lora.path
+        app.screen.query_one("#profile", Select).value = "p[/x]"
+        await wait_until(pilot, lambda: "p[/x]" in screen_text(app))
+        app.screen.query_one("#save-profile", Button).press()
+        await wait_until(pilot, lambda: "a[/x] [red]b is loaded so unless" in screen_text(app))
+
+
+async def test_a_wrong_limit_that_no_longer_applies_holds_nothing_up(three_gpus: None) -> None:
+    app = deck(monitor=ThreeGpus())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await open_dialog(pilot)
+        await wait_until(pilot, lambda: shown(pilot, "memory-limits"))
+        app.screen.query_one("#memory-limits", Input).value = "foo"
+        await wait_until(pilot, lambda: "GB at most must be like" in screen_text(app))
+        app.screen.query_one("#device", Select).value = "cpu"
+        await wait_until(pilot, lambda: "GB at most must be like" not in screen_text(app))
+        assert (await load(pilot)).device == "cpu"

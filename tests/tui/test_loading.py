@@ -18,6 +18,7 @@ from modeldeck.tui.screens.code_dialog import CodeDialog
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
+from modeldeck.tui.widgets.tick import Tick
 from tests.helpers import screen_text, wait_until
 from tests.tui.deck import MODELS, NARROW, WIDE, FakeCatalog, deck, deck_of, model, opened, until_status
 
@@ -306,13 +307,19 @@ async def test_a_failed_load_is_not_remembered_but_its_options_are_offered_again
         assert app.screen.query_one("#dtype").value == "float32"  # type: ignore[attr-defined]  # a Select
 
 
-async def test_code_that_config_json_does_not_name_can_be_allowed_once_the_engine_refused_it() -> None:
-    app = deck("ready\nwait load\nfailed remote_code It needs code of its own.", "serve")
+async def test_code_that_config_json_does_not_name_can_be_allowed_once_the_engine_refused_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    failing = "ready\nwait load\nfailed remote_code It needs code of its own."
+    app = deck(failing, "serve", catalog=FakeCatalog([model("Custom", path=str(tmp_path))]))
     async with app.run_test(size=NARROW) as pilot:
-        await opened(pilot)
+        await opened(pilot, rows=1)
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.FAILED)
-        await choose_in_dialog(pilot, **{"remote-code": True})
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog))
+        await wait_until(pilot, lambda: not app.screen.query_one("#remote-code").disabled)
+        app.screen.query_one("#remote-code", Tick).value = True
+        app.screen.query_one("#load", Button).press()
         await until_status(pilot, ModelStatus.LOADED)
         request = app.services.manager.request
         assert request is not None

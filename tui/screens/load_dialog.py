@@ -29,7 +29,7 @@ from modeldeck.tui.load_profiles import LoadProfiles
 from modeldeck.tui.marks import model_type
 from modeldeck.tui.screens.dialog import Dialog
 from modeldeck.tui.widgets.fit_view import FitView
-from modeldeck.tui.widgets.load_fields import LoadFields, choice, field_row
+from modeldeck.tui.widgets.load_fields import LoadFields, choice, field_row, shown
 
 _SHARE_OF_WINDOW = 0.94
 _OTHER_LINES = 10
@@ -142,7 +142,7 @@ class LoadDialog(Dialog[Chosen]):
             if name is not None:
                 field: Select[str] = self.query_one("#profile", Select)
                 with self.prevent(Select.Changed):  # the fields say it already
-                    field.set_options(self._profile_names())
+                    field.set_options(shown(self._profile_names()))
                     field.value = self._profile = name
                 self._show_profiles()
 
@@ -175,6 +175,8 @@ class LoadDialog(Dialog[Chosen]):
 
     @on(FitView.Resized)
     def _share_height(self) -> None:
+        if not self.query(LoadFields):  # a profile brings others in a moment
+            return
         fit, fields = self.query_one(FitView), self._fields
         most = int(self.size.height * _SHARE_OF_WINDOW)
         profile = 1 if self._profiles.names else 0
@@ -200,6 +202,8 @@ class LoadDialog(Dialog[Chosen]):
     @on(LoadFields.Changed)
     def _judge(self) -> None:
         """What the fields say now, against what is free now."""
+        if not self.query("LoadFields #context"):
+            return  # a profile brings others in a moment, which tell when they are there
         view, fields = self.query_one(FitView), self._fields
         if problem := fields.problem:
             view.say_wrong(problem)
@@ -221,7 +225,7 @@ class LoadDialog(Dialog[Chosen]):
 
     @on(Button.Pressed, "#load")
     def _load(self) -> None:
-        if not self._fields.problem:
+        if self.query("LoadFields #context") and not self._fields.problem:
             self.dismiss(Chosen(self._asked(), self.query_one(FitView).room, self._digest))
 
     @on(Button.Pressed, "#wait")

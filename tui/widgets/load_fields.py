@@ -65,7 +65,8 @@ class LoadFields(VerticalScroll, can_focus=False):
         self._request = request
         self._adapters = {adapter.path: adapter for adapter in adapters}
         self._own_code = own_code
-        self._gpus: tuple[str, ...] = ()
+        self._gpus: tuple[str, ...] | None = None
+        """Those of this machine; None until that is known."""
 
     def compose(self) -> ComposeResult:
         """The common ones first."""
@@ -105,12 +106,14 @@ class LoadFields(VerticalScroll, can_focus=False):
         yield field_row("Unload after", _input("idle", minutes(request.idle_minutes), "number", 8), unit)
         if self._own_code:
             label = "Run the code that comes with this model (it can do anything that you can)"
-            yield Tick(label, request.trust_remote_code, id="remote-code")
+            yield Tick(label, False, id="remote-code")  # until it was looked at
             yield Static(markup=False, classes="dialog-muted", id="code-files")
 
     def on_mount(self) -> None:
         """The devices are asked for in a thread: a driver may take its time."""
         self.query_one("#stored-note").display = False
+        for tick in self.query("#remote-code"):
+            tick.disabled = True
         self._show_what_applies()
         self._fill_devices()
 
@@ -121,7 +124,7 @@ class LoadFields(VerticalScroll, can_focus=False):
             return "Context must be 1 or more tokens."
         if self._idle_minutes is None:
             return f"Unload after must be 0 to {MOST_IDLE_MINUTES:,} minutes."
-        if parse_limits(self._text("memory-limits")) is None:
+        if self._is_shown("memory-limits") and parse_limits(self._text("memory-limits")) is None:
             return WRONG
         return "" if self._device else "Choose at least one GPU."
 
@@ -131,13 +134,12 @@ class LoadFields(VerticalScroll, can_focus=False):
         text = self._text("context")
         if not text.isdecimal() or int(text) < 1:
             return None
-        return min(int(text), self._model.context_length or _MOST_TOKENS)
+        return min(int(text), self._model.context_length or _MOST_TOKENS, _MOST_TOKENS)
 
     def asked(self) -> LoadRequest:
         """The load that the fields describe; those that do not apply say nothing."""
         quantization = self._chosen("quantization", Quantization.NONE)
         adapter = self._adapters.get(self._chosen("adapter", ""))
-        on_gpus = self.query_one("#memory-limits").parent is not None and self._is_shown("memory-limits")
         return structs.replace(
             self._request,
             device=self._device or "auto",
@@ -146,8 +148,8 @@ class LoadFields(VerticalScroll, can_focus=False):
             double_quantization=self._ticked("double-quantization", True),
             compute_dtype=self._chosen("compute-dtype", "auto") if quantization.is_bnb_4bit else "auto",
             device_map=self._chosen("device-map", DeviceMap.AUTO),
-            memory_limits=(parse_limits(self._text("memory-limits")) or {}) if on_gpus else {},
-            cpu_offload=self._ticked("cpu-offload", True),
+            memory_limits=self._limits,
+            cpu_offload=self._request.cpu_offload if self._gpus is None else self._ticked("cpu-offload", True),
             attention=self._chosen("attention", Attention.AUTO),
             context_limit=self.context_tokens if self._ticked("context-limit", False) else None,
             adapter=adapter.path if adapter is not None else None,
@@ -155,6 +157,12 @@ class LoadFields(VerticalScroll, can_focus=False):
             idle_minutes=self._idle_minutes or 0.0,
             trust_remote_code=self._ticked("remote-code", False),
         )
+
+    @property
+    def _limits(self) -> dict[str, int]:
+        if self._gpus is None:
+            return self._request.memory_limits
+        return (parse_limits(self._text("memory-limits")) or {}) if self._is_shown("memory-limits") else {}
 
     def show_copy(self, prepared: bool) -> None:
         """Only the prepared copy of a GGUF file can be quantized, and that may not be there yet."""
@@ -172,7 +180,7 @@ class LoadFields(VerticalScroll, can_focus=False):
     def show_code(self, seen: SeenCode) -> None:
         """Which files would run; code that was allowed before is ticked, what cannot be looked at cannot be allowed."""
         for tick in self.query("#remote-code").results(Tick):
-            tick.value = not seen.problem and (tick.value or seen.allowed)
+            tick.value = seen.allowed and not seen.problem
             tick.disabled = bool(seen.problem)
             lines = [seen.problem] if seen.problem else seen.lines()
             self.query_one("#code-files", Static).update(Content("\n".join(lines)))
@@ -188,7 +196,7 @@ class LoadFields(VerticalScroll, can_focus=False):
     def _show_what_applies(self) -> None:
         """Rows that would do nothing are not there."""
         device = self._chosen("device", "auto")
-        several = device == _SEVERAL or (device == "auto" and len(self._gpus) > 1)
+        several = device == _SEVERAL or (device == "auto" and len(self._gpus or ()) > 1)
         on_gpus = bool(self._gpus) and device not in {"cpu", "mps"}
         in_4_bits = self._chosen("quantization", Quantization.NONE).is_bnb_4bit
         shown = {
@@ -214,7 +222,7 @@ class LoadFields(VerticalScroll, can_focus=False):
             chosen = str(field.value)
             several = [_SEVERAL] if len(self._gpus) > 1 else []
             names = dict.fromkeys([*found[:-1], *several, *found[-1:], chosen])
-            field.set_options((clean_name(name), name) for name in names)
+            field.set_options(shown((clean_name(name), name) for name in names))
             field.value = chosen
             asked = self._request.device.split("+")
             boxes = [Tick(name, name in asked, name=name, classes="gpu") for name in self._gpus]
@@ -222,7 +230,7 @@ class LoadFields(VerticalScroll, can_focus=False):
             if self._gpus:
                 for offer in self.query("#quantization").results(Select):
                     kind = self._chosen("quantization", Quantization.NONE)
-                    offer.set_options(_quantizations(kind, on_gpu=True))
+                    offer.set_options(shown(_quantizations(kind, on_gpu=True)))
                     offer.value = kind
             self._show_what_applies()
             self.post_message(self.Changed())
@@ -245,6 +253,8 @@ class LoadFields(VerticalScroll, can_focus=False):
         device = self._chosen("device", "auto")
         if device != _SEVERAL:
             return device
+        if self._gpus is None:
+            return self._request.device
         return "+".join(str(box.name) for box in self.query(".gpu").results(Checkbox) if box.value)
 
     @property
@@ -279,7 +289,12 @@ def field_row(label: str, *values: Widget) -> Horizontal:
 
 def choice(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Choice[Value]:
     """A list of which one is chosen."""
-    return Choice(options, value=value, allow_blank=False, compact=True, id=name, classes="field-value")
+    return Choice(shown(options), value=value, allow_blank=False, compact=True, id=name, classes="field-value")
+
+
+def shown(options: Iterable[tuple[str, Value]]) -> list[tuple[Content, Value]]:
+    """Options whose names are text and nothing else: a name may look like markup."""
+    return [(Content(label), value) for label, value in options]
 
 
 def _input(name: str, value: str, kind: str, most: int, such_as: str = "") -> Input:

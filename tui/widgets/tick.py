@@ -18,7 +18,7 @@ class Tick(Checkbox):
         id: str | None = None,  # noqa: A002  # Textual's name
         classes: str | None = None,
     ) -> None:
-        super().__init__(label, value, compact=True, name=name, id=id, classes=classes)
+        super().__init__(Content(label), value, compact=True, name=name, id=id, classes=classes)
 
     @property
     def _button(self) -> Content:

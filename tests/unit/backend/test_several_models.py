@@ -10,7 +10,7 @@ import pytest
 
 from modeldeck.backend.errors import EngineBusy, EngineDied, LoadCancelled, LoadError, NotEnoughMemory, NotLoaded
 from modeldeck.backend.manager_state import Reason, Unloaded
-from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
+from modeldeck.backend.memory_reading import DeviceMemory, EngineMemory, MemoryReading
 from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.waiting import Shortage
@@ -299,6 +299,92 @@ class TestWaiting:
                 await task
             assert status_of(manager) is S.NOT_LOADED
             assert manager.waiting is None
+
+
+class TestWhatHasChangedSinceItWasSaid:
+    """Time passes between the plan and the moment at which a model would go."""
+
+    async def test_what_was_pinned_or_replies_by_now_stays(self, tmp_path: Path) -> None:
+        gate = tmp_path / "gate"
+        replying = f"reply-gate {gate}\nserve"
+        async with managing(scripted_starter("serve", replying, "serve")) as manager:
+            await load(manager, "a")
+            await load(manager, "c")
+            free = [0]
+
+            async def read() -> MemoryReading:
+                ram = DeviceMemory(name="ram", label="RAM", used_bytes=100 - free[0], total_bytes=100)
+                return MemoryReading(devices=(), ram=ram)
+
+            async def whole() -> None:
+                async with aclosing(manager.load(a_request("b"), unload=["a", "c"], wait_for={"ram": 60})) as steps:
+                    async for _ in steps:
+                        pass
+
+            manager.read_memory = read
+            task = asyncio.create_task(whole())
+            await eventually(lambda: manager.waiting is not None)
+            manager.pin("a", True)
+            talk = asyncio.create_task(reply(manager))
+            await eventually(lambda: manager.generating)
+            free[0] = 60
+            await task
+            assert sorted(held(manager)) == ["a", "b", "c"]
+            gate.touch()
+            await talk
+
+    async def test_memory_that_has_come_back_already_is_not_counted_twice(self) -> None:
+        async with managing(scripted_starter()) as manager:
+            await load(manager, "a")
+
+            async def read() -> MemoryReading:
+                engines = tuple(EngineMemory(pid, 20) for pid in manager.model_pids)
+                used = 70 if engines else 50
+                ram = DeviceMemory(name="ram", label="RAM", used_bytes=used, total_bytes=100)
+                return MemoryReading(devices=(), ram=ram, engines=engines)
+
+            async def whole() -> None:
+                async with aclosing(manager.load(a_request("b"), unload=["a"], wait_for={"ram": 60})) as steps:
+                    async for _ in steps:
+                        pass
+
+            manager.read_memory = read
+            task = asyncio.create_task(whole())
+            await eventually(lambda: manager.waiting == Shortage(device="ram", needed_bytes=40, free_bytes=30))
+            await manager.unload("a")
+            await eventually(lambda: manager.waiting == Shortage(device="ram", needed_bytes=60, free_bytes=50))
+            await manager.cancel_load()
+            with pytest.raises(LoadCancelled):
+                await task
+
+    async def test_a_pin_outlives_a_load_with_other_options(self) -> None:
+        async with managing(scripted_starter()) as manager:
+            await load(manager, "a")
+            manager.pin("a", True)
+            await load(manager, "a")
+            resident = manager.residents.current
+            assert resident is not None
+            assert resident.pinned
+
+    async def test_a_cancel_while_room_is_made_for_a_second_try_is_no_failure(self) -> None:
+        slow = "ignore shutdown\nignore term\nserve"
+        async with managing(scripted_starter(slow, NO_ROOM)) as manager:
+            await load(manager, "a")
+            task = asyncio.create_task(load(manager, "b"))
+            await eventually(lambda: manager.status is S.UNLOADING)
+            await manager.cancel_load()
+            with pytest.raises(LoadCancelled):
+                await task
+            assert manager.failure is None
+
+    async def test_another_is_talked_to_once_the_dead_one_is_forgotten(self) -> None:
+        async with managing(scripted_starter()) as manager:
+            for name in "abc":
+                await load(manager, name)
+            kill(manager.model_pids[2])
+            await eventually(lambda: manager.status is S.FAILED)
+            await manager.unload("b")
+            assert (current(manager), status_of(manager)) == ("a", S.LOADED)
 
 
 async def test_an_unload_of_the_model_that_is_being_loaded_is_refused(tmp_path: Path) -> None:
