@@ -159,7 +159,7 @@ class Fitting:
         return [
             Holder(
                 model_id=one.model_id,
-                held=held_by(reading, one.pid, one.loaded) if reading and one.pid and one.loaded else {},
+                held=held_by(reading, *one.held_at) if reading is not None and one.held_at is not None else {},
                 last_used=one.last_used,
                 pinned=one.pinned,
                 generating=one.generating,

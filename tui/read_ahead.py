@@ -43,8 +43,11 @@ class ReadAhead:
     async def _start(self, model: ModelInfo) -> None:
         from modeldeck.backend.prefetch import Prefetch, weight_files  # no first frame needs it
 
-        copy = self._copies.find(Path(model.path)) if model.format is ModelFormat.GGUF else None
-        files = await asyncio.to_thread(weight_files, model, copy)
+        def look() -> list[Path]:
+            copy = self._copies.find(Path(model.path)) if model.format is ModelFormat.GGUF else None
+            return weight_files(model, copy)
+
+        files = await asyncio.to_thread(look)
         reading = self._memory.reading
         if model is self._model and reading is not None:
             self._running = Prefetch(files, reading.ram.free_bytes)
