@@ -45,7 +45,7 @@ async def test_a_second_model_is_held_beside_the_first_and_keys_switch_between_t
         await load_next(pilot)
         await load_next(pilot, "j")
         assert held(app.services.manager) == [QWEN, LLAMA]
-        await wait_until(pilot, lambda: " ○1Qwen3-8B" in screen_text(app) and " ●2Llama-3.3-70B" in screen_text(app))
+        await wait_until(pilot, lambda: "1○ Qwen3-8B" in screen_text(app) and "2● Llama-3.3-70B" in screen_text(app))
         await pilot.press("1")
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
         assert isinstance(app.focused, Prompt)
@@ -117,7 +117,7 @@ async def test_u_unloads_the_highlighted_model_and_elsewhere_the_one_that_is_tal
         await pilot.press("k", "u")
         await wait_until(pilot, lambda: held(app.services.manager) == [QWEN, SMOL])
         assert talks_to(pilot) == SMOL
-        await wait_until(pilot, lambda: "●3SmolLM2-135M" in screen_text(app))  # numbers stay
+        await wait_until(pilot, lambda: "3● SmolLM2-135M" in screen_text(app))  # numbers stay
         await pilot.press("tab", "escape", "tab", "tab", "u")
         await wait_until(pilot, lambda: held(app.services.manager) == [QWEN])
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)

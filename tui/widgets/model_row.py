@@ -57,10 +57,10 @@ def model_line(row: ShelfRow, mark: str, width: int, *, held: HeldRow | None = N
     star = FAVOURITE[ascii_only] if row.favourite else " "
     branch = ("- " if ascii_only else "└ ") if row.indented else ""
     shown = [figures[column.sort] for column in _shown(width)]
-    number = held.number if held is not None and held.number else " "
+    first = str(held.number) if held is not None and held.number else star  # the key that brings it is worth more
     pinned = " (pinned)" if held is not None and held.pinned else ""
     name = branch + clean_name(model.name) + pinned
-    return _line(f"{star}{mark}{number}", name, shown, width, "~" if ascii_only else "…")
+    return _line(f"{first}{mark} ", name, shown, width, "~" if ascii_only else "…")
 
 
 def fit_cell(width: int) -> int:
