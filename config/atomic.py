@@ -52,7 +52,7 @@ def write_atomically(path: Path, text: str, *, keep_old_as: Path | None = None) 
         if kept and keep_old_as is not None:
             keep_old_as.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def _keep(path: Path, kept: Path) -> None:
@@ -71,7 +71,7 @@ def _keep(path: Path, kept: Path) -> None:
             raise
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make the new name survive a power cut.
 
     The file is in place already, and some network file systems refuse this: a failure here is no failed write.

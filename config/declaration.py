@@ -2,7 +2,7 @@
 
 The structs carry everything in their annotations (``msgspec.Meta``): label, help and limits. A limit that no number
 says (a pattern) is put into words in ``Meta(extra={"limits": ...})``; text of several lines says
-``Meta(extra={"lines": True})``.
+``Meta(extra={"lines": True})``. ``unit``, ``unset`` and ``rare`` of ``Setting`` come from there too.
 """
 
 from __future__ import annotations
@@ -83,6 +83,17 @@ class Setting:
     """A regular expression for the whole text; ``limits`` says it in words."""
     item: Setting | None = None
     """Of a list or a mapping: what each of its values must be."""
+    unit: str = ""
+    """Of a number: ``tokens``, ``seconds``; empty where it has none."""
+    unset: str = ""
+    """What holds where nobody sets it, in words; empty where there always is a value."""
+    rare: bool = False
+    """Whether few people need it."""
+
+    @property
+    def range(self) -> str:
+        """The limits with their unit (``1 to 1000000 tokens``)."""
+        return f"{self.limits} {self.unit}" if self.unit and self.limits else self.limits
 
 
 @cache
@@ -107,7 +118,7 @@ def convert(setting: Setting, value: object) -> Any:
         value = _joined(value)
     try:
         converted = msgspec.convert(value, setting.annotation)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a choice that is no text in UTF-8
         raise InvalidValue(_complaint(setting, value)) from None
     for text in _texts(converted):
         if re.search(_UNSTORABLE, text):
@@ -185,6 +196,9 @@ def _setting(name: str, annotation: object, *, default: object = UNSET, optional
         pattern=facts.get("pattern", ""),
         choices=tuple(inner) if kind == "choice" else (),
         item=_setting(name, inner[-1]) if kind in {"list", "mapping"} else None,
+        unit=extra.get("unit", ""),
+        unset=extra.get("unset", ""),
+        rare=extra.get("rare", False),
     )
 
 
@@ -210,7 +224,8 @@ def _complaint(setting: Setting, value: Any) -> str:
     if says_it_all or (right_type and setting.kind in {"int", "float"}):
         return f"must be {setting.limits}, not {shown_value(value)}"
     if not right_type:
-        return f"must be {_NOUNS[setting.kind]}, not {shown_value(value)}"
+        numbers = setting.kind == "mapping" and setting.item is not None and setting.item.kind != "str"
+        return f"must be {'a table' if numbers else _NOUNS[setting.kind]}, not {shown_value(value)}"
     if setting.item is not None:
         entries = value.items() if isinstance(value, dict) else enumerate(value, start=1)
         for place, entry in entries:
@@ -227,9 +242,9 @@ def _texts(value: object) -> tuple[str, ...]:
         case str():
             return (value,)
         case tuple():
-            return value
+            return tuple(entry for entry in value if isinstance(entry, str))
         case dict():
-            return (*value, *value.values())
+            return tuple(text for text in (*value, *value.values()) if isinstance(text, str))
         case _:
             return ()
 

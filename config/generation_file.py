@@ -3,9 +3,16 @@
 ::
 
     schema_version = 1
+    preset = "precise"
 
     [all_models]
     temperature = 0.5
+
+    [presets.poems]
+    temperature = 1.3
+
+    [model_presets]
+    "org/name@revision" = "poems"
 
     [models."org/name@revision"]
     system_prompt = "Answer in one line."
@@ -13,6 +20,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,123 +29,168 @@ import msgspec
 from msgspec import UNSET, Struct, structs
 
 from modeldeck.config.declaration import InvalidValue, Setting, convert, settings_of
+from modeldeck.config.document_store import SCHEMA_VERSION, Document, table_of, with_table
 from modeldeck.config.generation import GenerationSettings
-from modeldeck.config.toml_file import ConfigProblem, Damaged, Unreadable, read_toml
+from modeldeck.config.names import LONGEST_NAME, is_kept_name
+from modeldeck.config.presets import BUILT_IN_PRESETS
+from modeldeck.config.toml_file import ConfigProblem
 from modeldeck.config.wording import did_you_mean, plain, shown_value
 
-SCHEMA_VERSION = 1
-_HEADER = "# Kept by modeldeck: it writes this file again at every save, and comments are not kept.\n"
-_TABLES = ("schema_version", "all_models", "models")
-
-
-class NewerSchema(Unreadable):
-    """A newer modeldeck wrote the file, so this one neither uses nor changes it."""
+TABLES = ("schema_version", "preset", "all_models", "presets", "model_presets", "models")
 
 
 class Scopes(Struct):
     """What the file says, by scope; only what is valid."""
 
     all_models: GenerationSettings = GenerationSettings()
-    models: dict[str, GenerationSettings] = {}  # msgspec copies an empty default
+    presets: dict[str, GenerationSettings] = {}  # msgspec copies an empty default
+    """The user's own."""
+    preset: str | None = None
+    """Of every model that has none of its own."""
+    model_presets: dict[str, str] = {}
+    models: dict[str, GenerationSettings] = {}
 
 
-def read_document(path: Path) -> dict[str, Any] | None:
-    """Read the whole file, whatever keys it holds; None when there is none.
-
-    Raises ``NewerSchema``, ``Damaged`` (an empty file counts: a crash of the system leaves those) or ``Unreadable``.
-    """
-    document = read_toml(path)
-    if document == {}:
-        raise Damaged("is empty")
-    version = document.get("schema_version") if document else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"was written by a newer modeldeck (schema_version {shown_value(version)}, known here is {SCHEMA_VERSION}),"
-            " so it is neither used nor changed"
-        )
-    return document
-
-
-def understand(path: Path, document: dict[str, Any]) -> tuple[Scopes, tuple[ConfigProblem, ...]]:
+def understand(path: Path, document: Document) -> tuple[Scopes, tuple[ConfigProblem, ...]]:
     """Sort a document into scopes; everything wrong becomes a problem and everything else still counts."""
+    reading = _Reading(path)
+    version = document.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, bool) or version != SCHEMA_VERSION:
+        reading.complain("schema_version", f"must be {SCHEMA_VERSION}, not {shown_value(version)}")
+    for key in (key for key in document if key not in TABLES):
+        belongs = "; it belongs under [all_models]" if key in _settings() else did_you_mean(key, TABLES)
+        reading.complain(key, f"is not known here{belongs}")
     scopes = Scopes()
-    problems: list[ConfigProblem] = []
+    if "all_models" in document:
+        scopes.all_models = reading.scope("all_models", document["all_models"])
+    for name, table in reading.table("presets", document.get("presets", {})).items():
+        if reading.may_be_named_so(name):
+            scopes.presets[name] = reading.scope(f"presets.{name}", table)
+    if "preset" in document:
+        scopes.preset = reading.preset("preset", document["preset"], scopes)
+    for model, name in reading.table("model_presets", document.get("model_presets", {})).items():
+        if (preset := reading.preset(f"model_presets.{model}", name, scopes)) is not None:
+            scopes.model_presets[model] = preset
+    models = reading.table("models", document.get("models", {}))
+    scopes.models = {model: reading.scope(f"models.{model}", table) for model, table in models.items()}
+    return scopes, tuple(reading.problems)
 
-    def complain(key: str, message: str) -> None:
-        problems.append(ConfigProblem(path, plain(key), message))
 
-    def scope(key: str, table: object) -> GenerationSettings:
-        if not isinstance(table, dict):
-            complain(key, f"must be a table, not {shown_value(table)}")
-            return GenerationSettings()
+class _Reading:
+    """Sorts values, and collects what is wrong with them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.problems: list[ConfigProblem] = []
+
+    def complain(self, key: str, message: str) -> None:
+        self.problems.append(ConfigProblem(self._path, plain(key), message))
+
+    def table(self, key: str, value: object) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self.complain(key, f"must be a table, not {shown_value(value)}")
+        return {}
+
+    def scope(self, key: str, table: object) -> GenerationSettings:
+        """What a table sets; a value that is none is complained of and left out."""
         valid: dict[str, Any] = {}
-        for name, value in table.items():
+        for name, value in self.table(key, table).items():
             try:
                 valid[name] = _checked(name, value)
             except InvalidValue as problem:
-                complain(f"{key}.{name}", str(problem))
+                self.complain(f"{key}.{name}", str(problem))
         return msgspec.convert(valid, GenerationSettings)
 
-    version = document.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, bool) or version != SCHEMA_VERSION:
-        complain("schema_version", f"must be {SCHEMA_VERSION}, not {shown_value(version)}")
-    for key in (key for key in document if key not in _TABLES):
-        belongs = "; it belongs under [all_models]" if key in _settings() else did_you_mean(key, _TABLES)
-        complain(key, f"is not known here{belongs}")
-    if "all_models" in document:
-        scopes.all_models = scope("all_models", document["all_models"])
-    models = document.get("models", {})
-    if isinstance(models, dict):
-        scopes.models = {model: scope(f"models.{model}", table) for model, table in models.items()}
-    else:
-        complain("models", f"must be a table, not {shown_value(models)}")
-    return scopes, tuple(problems)
+    def may_be_named_so(self, name: str) -> bool:
+        """Whether a preset of the file may have this name; else it is said why not."""
+        if name in BUILT_IN_PRESETS:
+            self.complain(f"presets.{name}", "is built in, so this one is not used; give it another name")
+            return False
+        if not is_kept_name(name):
+            allowed = f"must be a name of 1 to {LONGEST_NAME} visible characters, in single spaces"
+            self.complain(f"presets.{name}", allowed)
+            return False
+        return True
+
+    def preset(self, key: str, value: object, scopes: Scopes) -> str | None:
+        """The preset that a key names; None, with a complaint, where there is none of that name."""
+        known = (*BUILT_IN_PRESETS, *scopes.presets)
+        if isinstance(value, str) and value in known:
+            return value
+        hint = did_you_mean(value, known) if isinstance(value, str) else ""
+        self.complain(key, f"must be the name of a preset, not {shown_value(value)}{hint}")
+        return None
 
 
-def with_scope(document: dict[str, Any], model_id: str | None, overrides: GenerationSettings) -> dict[str, Any]:
-    """The document with one scope replaced (None is all models); the rest of it, understood or not, stays.
+def place_of(model_id: str | None) -> tuple[str, ...]:
+    """The tables that hold what is set for one model, or for all with None."""
+    return ("all_models",) if model_id is None else ("models", model_id)
+
+
+def with_changes(document: Document, place: tuple[str, ...], changes: Mapping[str, Any]) -> Document:
+    """The document with some settings of one scope set, or left out where they are ``UNSET``; all else stays."""
+    table = dict(_scope_table(document, place))
+    for name, value in changes.items():
+        table.pop(name, None)
+        if value is not UNSET:
+            table[name] = value
+    return _with_scope_table(document, place, table)
+
+
+def with_scope(document: Document, place: tuple[str, ...], overrides: GenerationSettings) -> Document:
+    """The document with one scope replaced; the rest of it, understood or not, stays.
 
     Within the scope, unknown keys stay too, and so does a bad value until that very setting is saved.
     """
-    changed = dict(document)
-    if model_id is None:
-        _put(changed, "all_models", overrides)
-    else:
-        models = changed.get("models")
-        changed["models"] = dict(models) if isinstance(models, dict) else {}
-        _put(changed["models"], model_id, overrides)
-        if not changed["models"]:
-            del changed["models"]
-    return changed | {"schema_version": SCHEMA_VERSION}
+    old = _scope_table(document, place)
+    kept = {name: value for name, value in old.items() if _is_bad(name, value)}
+    return _with_scope_table(document, place, kept | set_values(overrides))
 
 
-def would_lose(document: dict[str, Any], model_id: str | None) -> bool:
-    """Whether something that is no table stands where this scope has to go."""
-    if model_id is None:
-        place = document.get("all_models", {})
-    else:
-        place = document.get("models", {})
-        place = place.get(model_id, {}) if isinstance(place, dict) else place
-    return not isinstance(place, dict)
+def with_preset_chosen(document: Document, name: str | None, model_id: str | None) -> Document:
+    """The document with another preset for one model, or for all with None; no name leaves it without."""
+    key, table = ("preset", document) if model_id is None else (model_id, table_of(document, "model_presets"))
+    changed = {each: value for each, value in table.items() if each != key or name is not None}
+    changed |= {} if name is None else {key: name}
+    return changed if model_id is None else with_table(document, "model_presets", changed)
 
 
-def to_text(document: dict[str, Any]) -> str:
-    """Write a document as TOML. Raises ValueError or RecursionError for what only a parser can bear."""
-    import tomli_w  # only a save needs it
+def with_preset_renamed(document: Document, old: str, new: str) -> Document:
+    """The document with a preset under another name, also where it is chosen."""
+    presets = {new if name == old else name: table for name, table in table_of(document, "presets").items()}
+    chosen = {model: new if its == old else its for model, its in table_of(document, "model_presets").items()}
+    changed = document | ({"preset": new} if document.get("preset") == old else {})
+    return with_table(with_table(changed, "presets", presets), "model_presets", chosen)
 
-    first = {name: document[name] for name in _TABLES if name in document}
-    return _HEADER + tomli_w.dumps(first | document)
+
+def without_preset(document: Document, name: str) -> Document:
+    """The document without one preset, and without the choices of it."""
+    presets = {each: table for each, table in table_of(document, "presets").items() if each != name}
+    chosen = {model: its for model, its in table_of(document, "model_presets").items() if its != name}
+    changed = {key: value for key, value in document.items() if key != "preset" or value != name}
+    return with_table(with_table(changed, "presets", presets), "model_presets", chosen)
 
 
 def checked(overrides: GenerationSettings) -> GenerationSettings:
     """The same settings, every value checked; constructors check nothing. Raises ``InvalidValue`` with the label."""
+    return msgspec.convert(checked_values(set_values(overrides)), GenerationSettings)
+
+
+def checked_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, every one checked; ``UNSET`` stays. Raises ``InvalidValue`` with the label."""
     valid: dict[str, Any] = {}
-    for name, value in _set_values(overrides).items():
+    for name, value in values.items():
         try:
             valid[name] = _checked(name, value)
         except InvalidValue as problem:
             raise InvalidValue(f"{_settings()[name].label} {problem}") from None
-    return msgspec.convert(valid, GenerationSettings)
+    return valid
+
+
+def set_values(settings: GenerationSettings) -> dict[str, Any]:
+    """The fields that say something."""
+    return {name: value for name, value in structs.asdict(settings).items() if value is not UNSET}
 
 
 @cache
@@ -153,14 +206,6 @@ def _checked(name: str, value: object) -> Any:
     return convert(_settings()[name], value)
 
 
-def _put(tables: dict[str, Any], key: str, overrides: GenerationSettings) -> None:
-    """Set one scope's table, or leave it out when nothing is in it."""
-    old = tables.pop(key, None)
-    kept = {name: value for name, value in old.items() if _is_bad(name, value)} if isinstance(old, dict) else {}
-    if table := kept | _set_values(overrides):
-        tables[key] = table
-
-
 def _is_bad(name: str, value: object) -> bool:
     """Whether a save has to keep this value because it could not be read."""
     try:
@@ -170,6 +215,13 @@ def _is_bad(name: str, value: object) -> bool:
     return False
 
 
-def _set_values(settings: GenerationSettings) -> dict[str, Any]:
-    """The fields that say something."""
-    return {name: value for name, value in structs.asdict(settings).items() if value is not UNSET}
+def _scope_table(document: Document, place: tuple[str, ...]) -> Document:
+    for key in place:
+        document = table_of(document, key)
+    return document
+
+
+def _with_scope_table(document: Document, place: tuple[str, ...], table: Document) -> Document:
+    """The document with the table at a place, which is left out when nothing is in it."""
+    key, *rest = place
+    return with_table(document, key, _with_scope_table(table_of(document, key), tuple(rest), table) if rest else table)

@@ -38,6 +38,16 @@ class Paths:
         return self.state / "consents.json"
 
     @property
+    def pickle_consents(self) -> Path:
+        """The pickled weights that may be read."""
+        return self.state / "pickle_consents.json"
+
+    @property
+    def templates(self) -> Path:
+        """The chat templates that models were loaded with last."""
+        return self.state / "templates.json"
+
+    @property
     def remembered_loads(self) -> Path:
         """The options that models were loaded with last."""
         return self.state / "loads.json"
@@ -51,6 +61,16 @@ class Paths:
     def measurements(self) -> Path:
         """What loads took on this machine, for the estimates of later ones."""
         return self.state / "measured.json"
+
+    @property
+    def chats(self) -> Path:
+        """The conversations, a file each."""
+        return self.state / "chats"
+
+    @property
+    def crashes(self) -> Path:
+        """What is known of the last errors of the program itself, a report each."""
+        return self.state / "crashes"
 
     @property
     def load_times(self) -> Path:

@@ -16,11 +16,10 @@ from msgspec import UNSET, structs
 
 from modeldeck.config.declaration import InvalidValue, Setting, convert, settings_of
 from modeldeck.config.remembered import LoadOptions
-from modeldeck.config.wording import did_you_mean, shown_value
+from modeldeck.config.wording import did_you_mean
 
 Values = dict[str, Any]
 """Some of the fields of ``LoadOptions``, as the struct holds them."""
-_TEXT = Setting("text", "Text", "", "str", "", UNSET)
 
 
 @cache
@@ -34,18 +33,7 @@ def checked_option(name: str, value: object) -> Any:
     """One value as the struct holds it; raises ``InvalidValue``, for an unknown name too."""
     if name not in options():
         raise InvalidValue(f"is not a load option{did_you_mean(name, options())}")
-    setting = options()[name]
-    if setting.kind != "mapping" or setting.item is None:
-        return convert(setting, value)
-    if not isinstance(value, dict):
-        raise InvalidValue(f"must be a table, not {shown_value(value)}")
-    entries: dict[str, Any] = {}
-    for key, entry in value.items():
-        try:
-            entries[convert(_TEXT, key)] = convert(setting.item, entry)
-        except InvalidValue as problem:
-            raise InvalidValue(f"entry {shown_value(key)} {problem}") from None
-    return entries
+    return convert(options()[name], value)
 
 
 def checked_options(values: Mapping[str, Any]) -> Values:

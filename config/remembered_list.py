@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
@@ -33,7 +34,7 @@ class ListMemory(Struct, frozen=True, kw_only=True):
 
 
 class RememberedList:
-    """One small file, which several instances may write; keys of a newer version are left out.
+    """One small file, which several instances may write; keys of a newer version stay in it.
 
     One that cannot be read counts as none, and is kept aside before another takes its place.
     """
@@ -47,13 +48,13 @@ class RememberedList:
     def memory(self) -> ListMemory:
         """What is remembered. Reads the small file when it is asked first."""
         if self._memory is None:
-            self._memory, _ = self._read()
+            self._memory, _, _ = self._read()
         return self._memory
 
     @property
     def problems(self) -> tuple[ConfigProblem, ...]:
         """What is wrong with the file, as it is now."""
-        _, why = self._read()
+        _, _, why = self._read()
         if not why:
             return ()
         aside = f"the next change keeps it aside as {plain(self._path.name)}.corrupt-<time>"
@@ -90,21 +91,22 @@ class RememberedList:
         with self._lock:
             self._memory = edited(self.memory)
             with locked(self._path):
-                before, why = self._read()  # with what another instance has written meanwhile
+                before, document, why = self._read()  # with what another instance has written meanwhile
                 self._memory = after = edited(before)
                 if after != before:
-                    text = msgspec.json.format(msgspec.json.encode(after)).decode() + "\n"
+                    text = msgspec.json.format(msgspec.json.encode(document | structs.asdict(after))).decode() + "\n"
                     path = Path(os.path.realpath(self._path))
                     write_atomically(path, text, keep_old_as=name_aside(path) if why else None)
 
-    def _read(self) -> tuple[ListMemory, str]:
-        """What the file holds, and why it cannot be used, or empty; one that is not there is no fault."""
+    def _read(self) -> tuple[ListMemory, dict[str, Any], str]:
+        """What the file holds, all its keys, and why it cannot be used, or empty; one that is not there is no fault."""
         try:
             with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(_MAX_BYTES), type=ListMemory), ""
+                document = msgspec.json.decode(file.read(_MAX_BYTES), type=dict[str, Any])
+            return msgspec.convert(document, ListMemory), document, ""
         except (FileNotFoundError, NotADirectoryError):
-            return ListMemory(), ""
+            return ListMemory(), {}, ""
         except OSError as error:
-            return ListMemory(), f"cannot be read: {error.strerror or error}"
+            return ListMemory(), {}, f"cannot be read: {error.strerror or error}"
         except (ValueError, RecursionError):
-            return ListMemory(), "is damaged"
+            return ListMemory(), {}, "is damaged"

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import UNSET
 
 from modeldeck.config import generation_file
-from modeldeck.config.atomic import PRIVATE_FILE, make_private_folder, write_atomically
 from modeldeck.config.declaration import InvalidValue, Setting, convert, settings_of
-from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
-from modeldeck.config.generation_file import Scopes
+from modeldeck.config.document_store import Document, DocumentStore, SaveError, table_of
+from modeldeck.config.generation import BUILT_IN, GenerationSettings
+from modeldeck.config.generation_file import Scopes, place_of
+from modeldeck.config.generation_layers import Layer, Layers
+from modeldeck.config.names import clean_kept_name
+from modeldeck.config.presets import BUILT_IN_PRESETS
 from modeldeck.config.settings import Settings
-from modeldeck.config.shared_file import name_aside
-from modeldeck.config.toml_file import MAX_BYTES, ConfigProblem, Damaged, Unreadable, read_toml
-from modeldeck.config.wording import did_you_mean, plain, shown_path
+from modeldeck.config.shared_file import LOCK_SECONDS
+from modeldeck.config.toml_file import ConfigProblem, Unreadable, read_toml
+from modeldeck.config.wording import did_you_mean, plain
 
 __all__ = ["ConfigProblem", "GenerationStore", "SaveError", "load_settings"]
-
-
-class SaveError(Exception):
-    """Nothing was saved and the file is as it was; the message says why in one sentence."""
 
 
 def load_settings(path: Path) -> tuple[Settings, tuple[ConfigProblem, ...]]:
@@ -72,29 +68,29 @@ def _one_by_one(setting: Setting, value: object) -> tuple[Any, list[tuple[str, s
 
 
 class GenerationStore:
-    """The user's generation settings for all models and for single ones, kept in ``generation.toml``.
+    """The user's generation settings, for all models and for single ones, and presets, kept in ``generation.toml``.
 
-    Several instances may write the same file: a save replaces its own scope and takes everything else from the disk.
+    Several instances may write the same file: each change takes everything else from the disk. What changes the file
+    blocks while another instance does (up to ``lock_seconds``) and until the disk has it, and raises ``SaveError``,
+    after which the file is as it was.
     """
 
-    def __init__(self, path: Path, lock_seconds: float = 5.0) -> None:
-        self._path = path
-        self._lock_seconds = lock_seconds
-        self._document: dict[str, Any] = {}
+    def __init__(self, path: Path, lock_seconds: float = LOCK_SECONDS) -> None:
         self._scopes = Scopes()
-        self.problems: tuple[ConfigProblem, ...] = ()
+        self._file = DocumentStore(path, self._adopt, generation_file.TABLES, lock_seconds)
+
+    @property
+    def problems(self) -> tuple[ConfigProblem, ...]:
         """What is wrong with the file, as it was last read or written."""
+        return self._file.problems
 
     def load(self) -> tuple[ConfigProblem, ...]:
         """Read the file (again). One that cannot be used leaves what was read before, and says so."""
-        try:
-            self._adopt(generation_file.read_document(self._path) or {})
-        except Damaged as error:
-            aside = f"the next save keeps it aside as {plain(self._path.name)}.corrupt-<time>"
-            self.problems = (ConfigProblem(self._path, "", f"{error}; {aside}"),)
-        except Unreadable as error:
-            self.problems = (ConfigProblem(self._path, "", str(error)),)
-        return self.problems
+        return self._file.load()
+
+    def reload(self) -> bool:
+        """Read the file if somebody else has written it; returns whether it was read. Blocking."""
+        return self._file.reload()
 
     def overrides(self, model_id: str | None) -> GenerationSettings:
         """What the user set for this model alone; for all models with None."""
@@ -102,82 +98,107 @@ class GenerationStore:
             return self._scopes.all_models
         return self._scopes.models.get(model_id, GenerationSettings())
 
+    def layers(self, model_id: str | None) -> Layers:
+        """Who says what for this model, as far as this file and the program know."""
+        said = {Layer.BUILT_IN: BUILT_IN, Layer.ALL_MODELS: self.overrides(None)}
+        if (preset := self.preset(model_id)) is not None:
+            said[Layer.PRESET] = self.preset_values(preset)
+        if model_id is not None:
+            said[Layer.THIS_MODEL] = self.overrides(model_id)
+        return Layers(said)
+
     def effective(self, model_id: str | None) -> GenerationSettings:
-        """What holds for this model: built-in values, under those for all models, under its own."""
-        own = () if model_id is None else (self.overrides(model_id),)
-        return merge(BUILT_IN, self.overrides(None), *own)
+        """What holds for this model, where its own file says nothing."""
+        return self.layers(model_id).effective
 
-    def origin(self, model_id: str | None, name: str) -> Literal["built-in", "all models", "this model"]:
-        """Which layer the effective value of a setting comes from; "built-in" also where nobody set it."""
-        if model_id is not None and getattr(self.overrides(model_id), name) is not UNSET:
-            return "this model"
-        return "all models" if getattr(self.overrides(None), name) is not UNSET else "built-in"
-
-    def save(self, model_id: str | None, overrides: GenerationSettings) -> None:
-        """Replace what is set for one model, or for all models with None.
-
-        Blocks while another instance saves (up to ``lock_seconds``) and until the disk has the file. Raises
-        ``SaveError``; the file is then as it was.
-        """
-        path = Path(os.path.realpath(self._path))
+    def change(self, model_id: str | None, changes: Mapping[str, Any]) -> None:
+        """Set some settings for one model, or for all with None; ``UNSET`` takes one back. The others stay."""
         try:
-            overrides = generation_file.checked(overrides)
-            make_private_folder(path.parent)
-            with self._locked(path):
-                self._adopt(self._replace_scope(path, model_id, overrides))
+            valid = generation_file.checked_values(changes)
         except InvalidValue as error:
             raise SaveError(f"Nothing was saved: {error}") from None
-        except Unreadable as error:
-            raise self._failed(str(error)) from None
-        except OSError as error:
-            raise self._failed(f"could not be written: {error.strerror or error}") from None
+        place = place_of(model_id)
+        self._file.change(lambda before: generation_file.with_changes(before, place, valid), *place)
 
-    def _replace_scope(self, path: Path, model_id: str | None, overrides: GenerationSettings) -> dict[str, Any]:
-        """Write the file with one scope replaced, and return all that it now holds."""
-        aside: Path | None = None
+    def save(self, model_id: str | None, overrides: GenerationSettings) -> None:
+        """Replace what is set for one model, or for all models with None."""
+        self._replace(place_of(model_id), overrides)
+
+    @property
+    def preset_names(self) -> tuple[str, ...]:
+        """The presets, the built-in ones first."""
+        return (*BUILT_IN_PRESETS, *self._scopes.presets)
+
+    def preset_values(self, name: str) -> GenerationSettings:
+        """What a preset says; nothing where there is none of this name."""
+        return BUILT_IN_PRESETS.get(name) or self._scopes.presets.get(name, GenerationSettings())
+
+    def preset(self, model_id: str | None) -> str | None:
+        """The preset that holds for this model: its own, else that of all models; None where there is neither."""
+        own = None if model_id is None else self._scopes.model_presets.get(model_id)
+        return own or self._scopes.preset
+
+    def choose_preset(self, name: str | None, model_id: str | None) -> None:
+        """Take a preset, or none, for one model, or for all with None."""
+
+        def changed(before: Document) -> Document:
+            if name is not None and name not in _preset_names(before):
+                raise SaveError(f"Nothing was saved: there is no preset “{plain(name)}” any more")
+            return generation_file.with_preset_chosen(before, name, model_id)
+
+        self._file.change(changed, *(() if model_id is None else ("model_presets",)))
+
+    def save_preset(self, name: str, values: GenerationSettings) -> str:
+        """Add a preset or replace one of the user's own, and return its name as it is kept."""
+        name = _own_name(name)
+        if not generation_file.set_values(values):
+            raise SaveError("Nothing was saved: nothing is set that a preset could keep")
+        self._replace(("presets", name), values)
+        return name
+
+    def rename_preset(self, old: str, new: str) -> str:
+        """Give one of the user's own another name, also where it is chosen, and return that as it is kept."""
+        new = _own_name(new)
+
+        def changed(before: Document) -> Document:
+            names = _preset_names(before)
+            if old not in names or old in BUILT_IN_PRESETS:
+                raise SaveError(f"Nothing was saved: there is no preset “{plain(old)}” of yours")
+            if new != old and new in names:
+                raise SaveError(f"Nothing was saved: there is a preset “{new}” already")
+            return generation_file.with_preset_renamed(before, old, new)
+
+        self._file.change(changed, "presets")
+        return new
+
+    def delete_preset(self, name: str) -> None:
+        """Delete one of the user's own, wherever it is chosen; one that is gone already is no failure."""
+        self._file.change(lambda before: generation_file.without_preset(before, name))
+
+    def _replace(self, place: tuple[str, ...], overrides: GenerationSettings) -> None:
         try:
-            document = generation_file.read_document(path) or {}
-            if generation_file.would_lose(document, model_id):
-                aside = name_aside(path)
-        except Damaged:
-            document, aside = self._document, name_aside(path)
-        document = generation_file.with_scope(document, model_id, overrides)
-        text = self._to_text(document)
-        write_atomically(path, text, keep_old_as=aside)
-        return document
+            overrides = generation_file.checked(overrides)
+        except InvalidValue as error:
+            raise SaveError(f"Nothing was saved: {error}") from None
+        self._file.change(lambda before: generation_file.with_scope(before, place, overrides), *place)
 
-    def _to_text(self, document: dict[str, Any]) -> str:
-        """The document as TOML that ``load`` reads again; raises ``SaveError`` where there is none."""
-        try:
-            text = generation_file.to_text(document)
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise SaveError("Nothing was saved: the name of this model is not valid Unicode text") from None
-        except (RecursionError, ValueError):  # tomllib reads deeper tables and longer numbers than can be written
-            raise self._failed("holds values that cannot be written again; take them out") from None
-        if size > MAX_BYTES:
-            raise self._failed(f"would grow past {MAX_BYTES // 1024**2} MiB")
-        return text
-
-    @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        """Keep other instances from writing; raises ``SaveError`` when one does not finish."""
-        import filelock  # only a save needs it, and it takes 15 ms to import
-
-        lock = filelock.FileLock(path.parent / f".{path.name}.lock", timeout=self._lock_seconds, mode=PRIVATE_FILE)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise self._failed("is being written by another modeldeck; try again") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _adopt(self, document: dict[str, Any]) -> None:
+    def _adopt(self, path: Path, document: Document) -> tuple[ConfigProblem, ...]:
         """Take a document as what the file holds."""
-        self._scopes, self.problems = generation_file.understand(self._path, document)
-        self._document = document
+        self._scopes, problems = generation_file.understand(path, document)
+        return problems
 
-    def _failed(self, reason: str) -> SaveError:
-        return SaveError(f"Nothing was saved: {shown_path(self._path)} {reason}")
+
+def _own_name(name: str) -> str:
+    """A name that a preset of the user's own may have; raises ``SaveError``."""
+    try:
+        name = clean_kept_name(name)
+    except InvalidValue as error:
+        raise SaveError(f"Nothing was saved: the name {error}") from None
+    if name in BUILT_IN_PRESETS:
+        raise SaveError(f"Nothing was saved: “{name}” is built in; take another name")
+    return name
+
+
+def _preset_names(document: Document) -> tuple[str, ...]:
+    """The presets of a document, those that cannot be read too."""
+    return (*BUILT_IN_PRESETS, *table_of(document, "presets"))
