@@ -38,6 +38,12 @@ class KnownConfig(Struct, frozen=True):
     """What the language part holds where the file leaves all of it out."""
     modality: str = "text"
     """As ``ModelInfo.modality``, or ``ENCODER_DECODER``."""
+    loaded_by: str = "AutoModelForCausalLM"
+    """The class of transformers that loads such a model."""
+    language_class: str | None = None
+    """Of a type that takes images, the class of its language part, which ``AutoModelForCausalLM`` loads alone."""
+    cannot_chat: str | None = None
+    """Why a chat of text alone is not possible, a key of ``modality.REASONS``; None where it is, or not known."""
 
 
 _UNKNOWN = KnownConfig()

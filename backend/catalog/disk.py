@@ -35,6 +35,7 @@ class _Count:
         self._seen: set[tuple[int, int]] = set()
 
     def add(self, folder: ModelFolder, name: str) -> None:
+        """Count a file, and its bytes unless they were counted under another name."""
         try:
             status = folder.status(name)
         except Unreadable:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from modeldeck.backend import model_shape, models
 from modeldeck.backend.catalog.places import Places
+from modeldeck.backend.json_numbers import has_absurd_number
 from modeldeck.backend.models import ModelInfo
 from modeldeck.config.atomic import write_atomically
 
@@ -59,9 +60,12 @@ class Index:
         """Every entry that can be read."""
         for line in self._lines:
             try:
-                yield _entries.decode(line)
+                entry = _entries.decode(line)
+                if has_absurd_number(line):
+                    return
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 return
+            yield entry
 
 
 _heads = msgspec.json.Decoder(IndexHead)

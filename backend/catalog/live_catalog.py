@@ -22,12 +22,20 @@ from msgspec import Struct
 
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import Index, read_index
+from modeldeck.backend.catalog.messages import (
+    FindModel,
+    ModelMissing,
+    ModelRead,
+    ModelsFound,
+    ReadModel,
+    Scan,
+    ScanFinished,
+)
 from modeldeck.backend.catalog.places import Places
 from modeldeck.backend.catalog.session import STALL_SECONDS, Restarted, ScannerSession
 from modeldeck.backend.catalog.suspects import RETRY_SECONDS, Suspects
 from modeldeck.backend.errors import CatalogError
 from modeldeck.backend.models import ModelInfo, ModelSource
-from modeldeck.backend.protocol import FindModel, ModelMissing, ModelRead, ModelsFound, ReadModel, Scan, ScanFinished
 from modeldeck.backend.spare_engine import EngineStarter
 
 MOST_DEATHS = 3

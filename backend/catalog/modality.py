@@ -1,4 +1,4 @@
-"""What goes into a model besides text, and whether a reply comes out, from config.json."""
+"""What goes into a model besides text, whether a reply comes out, and what loads it, from config.json."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ _NOT_GENERATING = (
     "ForPreTraining",
 )
 _GENERATING = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+REASONS = {
+    "image": "it needs an image with every text{}: it cannot be loaded for a chat",
+    "sound": "it needs sound with every text{}: it cannot be loaded for a chat",
+    "diffusion": "it writes whole blocks of text at once, by diffusion{}: it cannot be loaded for a chat",
+    "no text": "it generates no text{}",
+    "no class": "transformers has no class that loads it for a chat{}",
+}
+"""What ``KnownConfig.cannot_chat`` stands for; the braces take the name of the class."""
 
 
 def modality(config: Mapping[str, Any], architecture_class: str | None) -> str:
@@ -40,7 +48,16 @@ def why_it_cannot_chat(config: Mapping[str, Any], architecture_class: str | None
         return f"it is an encoder{called}: it generates no text"
     if _is_encoder_decoder(config, known) and not (architecture_class or "").endswith("ForCausalLM"):
         return f"it is an encoder-decoder{called}, made to turn one text into another: it cannot be loaded for a chat"
+    if known.cannot_chat in REASONS and not config.get("auto_map"):  # its own code may do what the library's cannot
+        return REASONS[known.cannot_chat].format(called)
     return None
+
+
+def loaded_by(model_type: str | None, architecture_class: str | None) -> str:
+    """The class of transformers that loads a checkpoint without code of its own, as the engine chooses it."""
+    known = known_config(model_type)
+    alone = known.language_class is not None and known.language_class == architecture_class
+    return "AutoModelForCausalLM" if alone else known.loaded_by
 
 
 def _is_encoder_decoder(config: Mapping[str, Any], known: KnownConfig) -> bool:

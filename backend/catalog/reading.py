@@ -22,7 +22,7 @@ __all__ = ["Identity", "is_later_part", "read_folder", "read_gguf", "unreadable_
 MAX_CONFIG = 4 * 2**20
 """Bytes of config.json."""
 MAX_TOKENIZER_CONFIG = 16 * 2**20
-"""Bytes of tokenizer_config.json."""
+"""Bytes of tokenizer_config.json, and of what a processor reads."""
 
 
 def read_folder(folder: ModelFolder, identity: Identity, *, whole: bool = True) -> ModelInfo:
@@ -91,6 +91,8 @@ class _TokenizerConfig(Struct):
 
 _tokenizer_config = msgspec.json.Decoder(_TokenizerConfig)
 _NOTHING = (b"", b"null", b'""', b"[]", b"{}")
+_PROCESSOR_FILES = ("processor_config.json", "chat_template.json")
+"""Where a template may be that only a processor reads; the engine gives it to the tokenizer, too."""
 
 
 class _TokenizerFacts(Struct, frozen=True):
@@ -99,14 +101,23 @@ class _TokenizerFacts(Struct, frozen=True):
 
 
 def _tokenizer_facts(folder: ModelFolder) -> _TokenizerFacts:
-    """Where transformers looks for a template: a file of its own, or an entry of tokenizer_config.json."""
-    own_file = "chat_template.jinja" in folder or "chat_template.json" in folder
-    if "tokenizer_config.json" not in folder:
-        return _TokenizerFacts(own_file)
+    """Where the engine looks for a template: a file of its own, the tokenizer's entry, and what processors read."""
+    config = _entries(folder, "tokenizer_config.json")
+    has_template = "chat_template.jinja" in folder or bytes(config.chat_template) not in _NOTHING
+    if not has_template:
+        has_template = any(_is_text(_entries(folder, name).chat_template) for name in _PROCESSOR_FILES)
+    return _TokenizerFacts(has_template, bytes(config.auto_map) not in _NOTHING)
+
+
+def _entries(folder: ModelFolder, name: str) -> _TokenizerConfig:
+    """Empty where the file cannot be used."""
+    if name not in folder:
+        return _TokenizerConfig()
     try:
-        config = _tokenizer_config.decode(folder.read("tokenizer_config.json", MAX_TOKENIZER_CONFIG))
+        return _tokenizer_config.decode(folder.read(name, MAX_TOKENIZER_CONFIG))
     except (Unreadable, ValueError, RecursionError):
-        return _TokenizerFacts(own_file)
-    return _TokenizerFacts(
-        own_file or bytes(config.chat_template) not in _NOTHING, bytes(config.auto_map) not in _NOTHING
-    )
+        return _TokenizerConfig()
+
+
+def _is_text(value: msgspec.Raw) -> bool:
+    return bytes(value).startswith(b'"') and bytes(value) not in _NOTHING

@@ -9,13 +9,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from modeldeck.backend.catalog.places import Spot
-from modeldeck.backend.catalog.suspects import RETRY_SECONDS, Suspects
-from modeldeck.backend.engine_client import EngineClient
-from modeldeck.backend.errors import EngineDied
-from modeldeck.backend.event_stream import EventStream
-from modeldeck.backend.protocol import (
-    EngineEvent,
+from modeldeck.backend.catalog.messages import (
     FindModel,
     ModelMissing,
     ModelRead,
@@ -25,6 +19,12 @@ from modeldeck.backend.protocol import (
     Scan,
     ScanFinished,
 )
+from modeldeck.backend.catalog.places import Spot
+from modeldeck.backend.catalog.suspects import RETRY_SECONDS, Suspects
+from modeldeck.backend.engine_client import EngineClient
+from modeldeck.backend.errors import EngineDied
+from modeldeck.backend.event_stream import EventStream
+from modeldeck.backend.protocol import EngineEvent
 from modeldeck.backend.spare_engine import EngineStarter
 from modeldeck.backend.stall import Stalled, StallWatch
 

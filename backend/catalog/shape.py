@@ -80,8 +80,10 @@ def intermediate_size(part: ConfigPart) -> int | None:
 
 def _tied(config: Mapping[str, Any], part: ConfigPart) -> bool:
     """As the whole model's own class has it, which is what ties the weights; else as the language part has it."""
-    model_type = config.get("model_type")
-    whole = ConfigPart(config, model_type if isinstance(model_type, str) else None)
+    thinker = config.get("thinker_config")  # of a model that speaks its replies: the part that is loaded
+    loaded = thinker if isinstance(thinker, dict) else config
+    model_type = loaded.get("model_type")
+    whole = ConfigPart(loaded, model_type if isinstance(model_type, str) else None)
     value = whole.raw("tie_word_embeddings")
     if value is None:
         value = config.get("tie_embedding") if part.model_type.startswith("lfm2") else part.raw("tie_word_embeddings")

@@ -21,8 +21,11 @@ from modeldeck.backend.model_shape import ModelShape, WeightBlock
 
 _LAYER = re.compile(r"^(.*?(?:^|\.)(?:layers|layer|h|blocks|block|transformer_blocks))\.(\d+)\.")
 _EXPERT = re.compile(r"\.experts\.\d+\.")
-_NOT_LOADED = re.compile(r"\.rotary_emb\.inv_freq$|\.masked_bias$|\.attn\.bias$|\.attention\.bias$|position_ids$")
-"""Buffers that old versions stored; transformers makes them itself."""
+_NOT_LOADED = re.compile(
+    r"\.rotary_emb\.inv_freq$|\.masked_bias$|\.attn\.bias$|\.attention\.bias$|position_ids$"
+    r"|^(?:talker|token2wav|code2wav)\."
+)
+"""Buffers that old versions stored, which transformers makes itself; and what speaks the replies of an omni model."""
 _EMBEDDING = re.compile(r"(^|_)(emb|embd|embed|embeds|embedding|embeddings|wte|wpe)(_|$)|relative_attention_bias")
 _HEADS = frozenset({"lm_head", "embed_out", "output", "output_layer", "head", "score"})
 _ROUTERS = frozenset({"gate", "router", "wg"})

@@ -8,17 +8,9 @@ import threading
 from queue import Queue
 
 from modeldeck.backend.child_wire import Wire, take_stdout
+from modeldeck.backend.download_messages import Download, DownloadFailed, DownloadFinished
 from modeldeck.backend.linux import die_with_parent
-from modeldeck.backend.protocol import (
-    PROTOCOL_VERSION,
-    Download,
-    DownloadFailed,
-    DownloadFinished,
-    EngineStarted,
-    ProtocolError,
-    Shutdown,
-    decode_request,
-)
+from modeldeck.backend.protocol import PROTOCOL_VERSION, EngineStarted, ProtocolError, Shutdown, decode_request
 
 EXIT_BAD_REQUEST = 65
 
@@ -38,12 +30,20 @@ def _serve(request: Download, wire: Wire) -> None:
     from modeldeck.backend.downloader.failures import sentence  # imports huggingface_hub
     from modeldeck.backend.downloader.fetching import fetch
     from modeldeck.backend.downloader.progress import Reporter
+    from modeldeck.backend.errors import OnlyPickles
 
     try:
         with Reporter(request.request_id, wire.send) as reporter:
-            snapshot = fetch(request.repo_id, request.revision, reporter)
+            snapshot = fetch(request.repo_id, request.revision, reporter, allow_pickles=request.allow_pickles)
     except Exception as error:  # noqa: BLE001  # the last handler: whatever it was, the user gets a sentence
-        wire.send(DownloadFailed(request.request_id, sentence(error, request.repo_id), repr(error)))
+        wire.send(
+            DownloadFailed(
+                request.request_id,
+                sentence(error, request.repo_id),
+                repr(error),
+                only_pickles=isinstance(error, OnlyPickles),
+            )
+        )
     else:
         wire.send(DownloadFinished(request.request_id, str(snapshot), f"{request.repo_id}@{snapshot.name}"))
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from huggingface_hub import constants
 from huggingface_hub.utils.tqdm import tqdm
 
-from modeldeck.backend.protocol import DownloadProgress
+from modeldeck.backend.download_messages import DownloadProgress
 
 INTERVAL = 0.1
 """Seconds between two events."""
 _BYTES_BAR = "huggingface_hub.snapshot_download"
 """The bar that counts bytes that have reached the disk; others count files, or bytes of the network."""
+_WAITING = re.compile(r"waiting to acquire lock on (?P<file>.+) \(elapsed: (?P<seconds>\d+)")
+WAIT_SECONDS = 1
+"""How often huggingface_hub tells that it waits for a lock; its own ten seconds look like a download that hangs."""
 
 
 class Reporter:
@@ -27,7 +32,7 @@ class Reporter:
         self._send = send
         self._lock = threading.Lock()
         self._done = self._total = 0
-        self._note = ""
+        self._note = self._lock_file = ""
         self._sent = 0.0
         self._listener = _LockListener(self.wait_for_lock)
 
@@ -36,6 +41,7 @@ class Reporter:
         logger.addHandler(self._listener)
         self._level = logger.level
         logger.setLevel(logging.INFO)  # waiting for a lock is told as info
+        constants.FILELOCK_LOG_EVERY_SECONDS = WAIT_SECONDS
         return self
 
     def __exit__(
@@ -55,20 +61,21 @@ class Reporter:
         """So many more bytes are on the disk (fewer, where a file had to be begun again)."""
         with self._lock:
             self._done = max(0, self._done + number)
-            self._note = ""
+            self._note = self._lock_file = ""
             if monotonic() - self._sent >= INTERVAL:
                 self._tell()
 
     def finish(self) -> None:
         """Everything is on the disk."""
         with self._lock:
-            self._done, self._note = self._total, ""
+            self._done, self._note, self._lock_file = self._total, "", ""
             self._tell()
 
-    def wait_for_lock(self) -> None:
-        """Somebody else downloads the same file."""
+    def wait_for_lock(self, lock_file: str, seconds: int) -> None:
+        """Somebody else downloads the same file, or died while he did on a file system without real locks."""
         with self._lock:
-            self._note = "another download of this model is running; waiting for it"
+            self._note = f"waiting {seconds} s for another download"
+            self._lock_file = lock_file
             self._tell()
 
     def bar(self) -> type[tqdm]:
@@ -90,16 +97,16 @@ class Reporter:
     def _tell(self) -> None:
         self._sent = monotonic()
         done = min(self._done, self._total)
-        self._send(DownloadProgress(self._request_id, done, self._total, self._note))
+        self._send(DownloadProgress(self._request_id, done, self._total, self._note, self._lock_file))
 
 
 class _LockListener(logging.Handler):
     """Hears in huggingface_hub's log that a lock is held by somebody else; nothing else tells."""
 
-    def __init__(self, on_wait: Callable[[], None]) -> None:
+    def __init__(self, on_wait: Callable[[str, int], None]) -> None:
         super().__init__(logging.INFO)
         self._on_wait = on_wait
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "waiting to acquire lock" in record.getMessage():
-            self._on_wait()
+        if found := _WAITING.search(record.getMessage()):
+            self._on_wait(found["file"], int(found["seconds"]))

@@ -5,7 +5,7 @@ Arithmetic only, and quick: a list asks for each row that it shows, every second
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from modeldeck.backend.estimate import wording
@@ -27,7 +27,7 @@ from modeldeck.backend.estimate.weights import (
 from modeldeck.backend.estimate.working import working_bytes
 from modeldeck.backend.measurements import Measurement
 from modeldeck.backend.memory_reading import DeviceMemory, MemoryReading
-from modeldeck.backend.model_shape import ModelShape
+from modeldeck.backend.model_shape import ModelShape, WeightBlock
 from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, Quantization
 
 TIGHT_SHARE = 0.1
@@ -101,25 +101,8 @@ def count_parts(
     dtype = load_dtype(model, request)
     size = DTYPE_BYTES[dtype]
     quantization = request.quantization
-    repacked = on_cpu and quantization.is_bnb_4bit and repacks_nf4()
     unpacked = unpacks(model, keeps_fp8=not on_cpu if keeps_fp8 is None else keeps_fp8)
-    runs = [
-        Run(
-            block_bytes(
-                block,
-                size,
-                quantization,
-                double_quantization=request.double_quantization,
-                repacked=repacked,
-                unpacked=unpacked,
-            ),
-            block.count,
-            block.name.rsplit(".", 1)[-1].isdigit(),
-        )
-        for block in blocks
-    ]
-    if request.adapter_bytes:
-        runs.append(Run(request.adapter_bytes, 1, False))
+    runs = _runs(blocks, request, size, on_cpu=on_cpu, unpacked=unpacked)
     shape = model.shape or ModelShape()
     tied = shape.tied_embeddings
     if model.format is ModelFormat.GGUF:
@@ -147,6 +130,28 @@ def count_parts(
         ram_passing=gguf_ram_passing(model) if model.format is ModelFormat.GGUF and not prepared else 0,
         context_tokens=context_tokens,
     )
+
+
+def _runs(blocks: Sequence[WeightBlock], request: LoadRequest, size: int, *, on_cpu: bool, unpacked: bool) -> list[Run]:
+    """What each block of the model takes as it is loaded, and the adapter beside them."""
+    quantization = request.quantization
+    repacked = on_cpu and quantization.is_bnb_4bit and repacks_nf4()
+    runs = [
+        Run(
+            block_bytes(
+                block,
+                size,
+                quantization,
+                double_quantization=request.double_quantization,
+                repacked=repacked,
+                unpacked=unpacked,
+            ),
+            block.count,
+            block.name.rsplit(".", 1)[-1].isdigit(),
+        )
+        for block in blocks
+    ]
+    return [*runs, Run(request.adapter_bytes, 1, False)] if request.adapter_bytes else runs
 
 
 def _measured_peaks(measured: Measurement, needs: list[DeviceNeed]) -> dict[str, int]:

@@ -35,6 +35,8 @@ class Room(Struct, frozen=True, kw_only=True):
     """The others."""
     verdict: Verdict = Verdict.UNKNOWN
     """With that room."""
+    one_too_many: bool = False
+    """Whether more models would be held then than may be: none of the others may go."""
 
     @property
     def credit(self) -> dict[str, int]:
@@ -63,12 +65,13 @@ def make_room(model_id: str, holders: Sequence[Holder], judge: Judge, most: int)
     free = [holder for holder in holders if holder not in must and not holder.pinned]
     idle = sorted((one for one in free if not one.generating), key=lambda one: one.last_used)
     first = _least(must, idle, judge, most - 1 - (len(holders) - len(must) - len(idle)))
+    busy = sorted((one for one in free if one.generating), key=lambda one: one.last_used)
     if first is not None:
-        return _room(first, holders, judge)
-    busy = [one for one in free if one.generating]
+        too_many = len(holders) - len(first) - (most - 1)
+        return _room([*first, *busy[: max(0, too_many)]], holders, judge, most)
     if busy and judge(added(one.held for one in [*must, *idle, *busy])) in _GOOD:
-        return _room([*must, *idle, *busy], holders, judge)
-    return _room([*must, *idle], holders, judge)
+        return _room([*must, *idle, *busy], holders, judge, most)
+    return _room([*must, *idle], holders, judge, most)
 
 
 def _least(must: Sequence[Holder], idle: Sequence[Holder], judge: Judge, keep: int) -> list[Holder] | None:
@@ -85,6 +88,7 @@ def _least(must: Sequence[Holder], idle: Sequence[Holder], judge: Judge, keep: i
     return None
 
 
-def _room(unload: Sequence[Holder], holders: Sequence[Holder], judge: Judge) -> Room:
+def _room(unload: Sequence[Holder], holders: Sequence[Holder], judge: Judge, most: int) -> Room:
     verdict = judge(added(one.held for one in unload))
-    return Room(unload=tuple(unload), keeps=tuple(one for one in holders if one not in unload), verdict=verdict)
+    keeps = tuple(one for one in holders if one not in unload)
+    return Room(unload=tuple(unload), keeps=keeps, verdict=verdict, one_too_many=len(keeps) >= most)

@@ -13,20 +13,12 @@ import threading
 from contextlib import suppress
 from queue import Queue
 
+from modeldeck.backend.catalog.messages import FindModel, ReadModel, Scan
 from modeldeck.backend.catalog.scanner.scanner import CatalogRequest, Scanner
 from modeldeck.backend.catalog.scanner.tracked_reader import MEMORY_GIB
 from modeldeck.backend.child_wire import take_stdout
 from modeldeck.backend.linux import die_with_parent
-from modeldeck.backend.protocol import (
-    PROTOCOL_VERSION,
-    EngineStarted,
-    FindModel,
-    ProtocolError,
-    ReadModel,
-    Scan,
-    Shutdown,
-    decode_request,
-)
+from modeldeck.backend.protocol import PROTOCOL_VERSION, EngineStarted, ProtocolError, Shutdown, decode_request
 
 EXIT_BAD_REQUEST = 65
 _SAVING_SECONDS = 2.0
@@ -64,7 +56,7 @@ def _read_requests(requests: Queue[CatalogRequest], saving: threading.Lock) -> N
             saving.acquire(timeout=_SAVING_SECONDS)  # the index is all but written, and a draft would be left
             break
         if isinstance(request, Scan | FindModel | ReadModel):
-            requests.put(request)
+            requests.put(request)  # nosec B113  # a queue of this name, and no HTTP
     os._exit(0)
 
 

@@ -16,14 +16,7 @@ import msgspec
 from modeldeck.backend.catalog.catalog import Catalog, read_model
 from modeldeck.backend.catalog.finding import ModelAmbiguous, ModelNotFound
 from modeldeck.backend.catalog.index import IndexEntry, Witness, read_index, read_witness, write_index, write_witness
-from modeldeck.backend.catalog.places import Places, Spot
-from modeldeck.backend.catalog.scanner.life import SignOfLife
-from modeldeck.backend.catalog.scanner.outbox import MAX_ROW, Outbox
-from modeldeck.backend.catalog.scanner.tracked_reader import TrackedReader
-from modeldeck.backend.catalog.scanner.watch import Watch
-from modeldeck.backend.models import ModelInfo
-from modeldeck.backend.protocol import (
-    EngineEvent,
+from modeldeck.backend.catalog.messages import (
     FindModel,
     ModelMissing,
     ModelRead,
@@ -33,6 +26,14 @@ from modeldeck.backend.protocol import (
     Scan,
     ScanFinished,
 )
+from modeldeck.backend.catalog.places import Places, Spot
+from modeldeck.backend.catalog.scanner.life import SignOfLife
+from modeldeck.backend.catalog.scanner.outbox import MAX_ROW, Outbox
+from modeldeck.backend.catalog.scanner.tracked_reader import TrackedReader
+from modeldeck.backend.catalog.scanner.watch import Watch
+from modeldeck.backend.json_numbers import has_absurd_number
+from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.protocol import EngineEvent
 from modeldeck.backend.text import clean_name, clean_text
 
 CatalogRequest = Scan | FindModel | ReadModel
@@ -237,7 +238,8 @@ def _read(request: ReadModel) -> ModelRead | ModelMissing:
 def _bounded(row: ModelInfo) -> tuple[ModelInfo, int]:
     """The row, or what is left of it where it could not be sent, and its bytes."""
     try:
-        size = len(msgspec.json.encode(row))
+        text = msgspec.json.encode(row)
+        size = MAX_ROW + 1 if has_absurd_number(text) else len(text)
         problem = "Its header describes more than any model has, so it was given up."
     except UnicodeEncodeError:
         size, problem = MAX_ROW + 1, "Its files hold text that is not valid Unicode."
