@@ -19,6 +19,7 @@ from modeldeck.backend.as_arguments import (
     placing_of,
     quantization_code,
 )
+from modeldeck.backend.catalog.modality import loaded_by
 from modeldeck.backend.models import Attention, LoadRequest, ModelFormat, ModelInfo, ModelSource, Quantization
 from modeldeck.backend.quantizers import LABELS
 
@@ -51,7 +52,10 @@ def python_code(model: ModelInfo, request: LoadRequest) -> str:
         *quantized.arguments,
         *trusted,
     ]
-    classes = ", ".join(["AutoModelForCausalLM", "AutoTokenizer", *quantized.classes])
+    own = model.needs_remote_code and request.trust_remote_code  # its config.json names a class, nearly always this one
+    usual = own or model.format is ModelFormat.GGUF
+    model_class = "AutoModelForCausalLM" if usual else loaded_by(model.architecture, model.architecture_class)
+    classes = ", ".join([model_class, "AutoTokenizer", *quantized.classes])
     imports = {*placed.imports, *quantized.imports}
     lines = [
         *sorted(imports, key=lambda line: (line.startswith("from"), line)),
@@ -59,7 +63,7 @@ def python_code(model: ModelInfo, request: LoadRequest) -> str:
         "",
         *placed.before,
         _call("tokenizer", "AutoTokenizer", [*_names(model), *trusted]),
-        _call("model", "AutoModelForCausalLM", loaded),
+        _call("model", model_class, loaded),
         *([f"model.load_adapter({request.adapter!r})"] if request.adapter else []),
         *_context_lines(model, request),
     ]

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 NEEDED = ("msgspec", "torch", "transformers", "accelerate")
+OLDEST_TORCH = (2, 6)
+"""As in our own requirements: the first that reads pickles as weights alone, whatever they hold."""
 
 
 def main() -> None:
@@ -25,11 +27,26 @@ def main() -> None:
     if missing:
         names = " ".join(missing)
         sys.exit(f"engine_python lacks {names}; run: {sys.executable} -m pip install {names}")
+    _refuse_old_torch()
     package = types.ModuleType("modeldeck")
     package.__path__ = [str(here.parent)]
     sys.modules["modeldeck"] = package
     module = sys.argv.pop(1)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _refuse_old_torch() -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("torch")
+    except PackageNotFoundError:  # a build of one's own may have no metadata
+        return
+    numbers = found.split(".")[:2]
+    if all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        line = f"{sys.executable} -m pip install 'torch>={oldest}'"
+        sys.exit(f"engine_python has torch {found}, and engines need {oldest} or newer; run: {line}")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,14 @@ class Cgroups:
         """How many cores the tightest quota allows, or None where there is none."""
         return min(self._quotas(), default=None)
 
+    def out_of_memory_kills(self) -> int | None:
+        """How many processes of this group the kernel has killed for lack of memory; None where it does not count."""
+        for controller, name in (("", "memory.events"), ("memory", "memory.oom_control")):
+            for group in self._groups(controller):
+                if (kills := _counted(group / name, "oom_kill")) is not None:
+                    return kills
+        return None
+
     def _memory_limits(self, mapped: int) -> Iterator[tuple[int, int]]:
         for group in self._groups(""):
             if (limit := _number(group / "memory.max")) is not None:
@@ -115,6 +123,15 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:
         return ""
+
+
+def _counted(path: Path, name: str) -> int | None:
+    """The figure on the line of this name, in a file of such lines."""
+    for line in _text(path).splitlines():
+        found, _, value = line.partition(" ")
+        if found == name and value.isdecimal():
+            return int(value)
+    return None
 
 
 def _number(path: Path) -> int | None:

@@ -43,7 +43,10 @@ _NETWORK_NAMES = frozenset(
 )
 _SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PAT)S?$", re.I)
 """Not even when a group has it, as ``HF_TOKEN``."""
-_HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+_TALKATIVE = frozenset({"HF_DEBUG"})
+"""Has huggingface_hub log every request as a line for curl."""
+_OPENS_PICKLES = frozenset({"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"})
+_HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN"})
 _OF_THIS_PYTHON = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"})
 
 
@@ -111,6 +114,7 @@ def engine_environment(paths: Paths, environ: Mapping[str, str], *, foreign: boo
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cuda:0 is then the same GPU for torch as for NVML, which counts so
         "PYTHONUNBUFFERED": "1",
         "MODELDECK_GGUF_COPIES": str(paths.gguf_copies),
@@ -130,4 +134,5 @@ def scanner_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_for_engines(name: str) -> bool:
-    return (name in _ENGINE_NAMES or name.startswith(_ENGINE_GROUPS)) and not _SECRET.search(name)
+    wanted = name in _ENGINE_NAMES or name.startswith(_ENGINE_GROUPS)
+    return wanted and name not in _TALKATIVE | _OPENS_PICKLES and not _SECRET.search(name)

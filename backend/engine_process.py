@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Self
 
+from modeldeck.backend.cgroups import Cgroups
 from modeldeck.backend.errors import EngineDied, EngineStalled
 from modeldeck.backend.last_words import LastWords
 from modeldeck.backend.protocol import (
+    EXIT_DEVICE_LOST,
     MAX_LINE,
     PROTOCOL_VERSION,
     EngineEvent,
@@ -33,14 +35,19 @@ DRAIN_SECONDS = 1.0
 
 _LINES_A_TURN = 64
 """After so many lines the event loop gets its turn, however much is still buffered."""
+_LONGEST_CAUSE = 400
+"""Characters; the line that installs what is missing stands at its end."""
 _STOPPED = "The engine was stopped."
+_NO_MEMORY = "was killed (SIGKILL) by the system, which had run out of memory; load a smaller model or quantize it"
 _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "was killed (SIGKILL), most likely by the system for lack of memory",
-    signal.SIGBUS: "crashed (SIGBUS), most likely because a model file shrank or its disk failed",
+    signal.SIGBUS: "crashed (SIGBUS), most likely because a model file shrank or its disk failed; "
+    "copy a model that lies on a network disk to a local one",
     signal.SIGTERM: "was ended from outside (SIGTERM)",
     signal.SIGHUP: "was ended from outside (SIGHUP)",
     signal.SIGINT: "was ended from outside (SIGINT)",
 }
+_DEVICE_LOST = "The GPU does not answer any more after an error, so the engine ended; load the model again."
 
 
 def _silent(_line: str) -> None:
@@ -59,7 +66,7 @@ class _Protocol(SubprocessStreamProtocol):
     """asyncio's own pipe protocol, which also tells of the exit and of the pipes' end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=MAX_LINE, loop=loop)
+        super().__init__(limit=MAX_LINE - 1, loop=loop)  # asyncio does not count the newline
         self.exited = asyncio.Event()
         self.output_ended = asyncio.Event()
         self.pipes_closed = asyncio.Event()
@@ -70,6 +77,7 @@ class _Protocol(SubprocessStreamProtocol):
         self.exited.set()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Called by asyncio: the child has closed a pipe, or is gone."""
         super().pipe_connection_lost(fd, exc)
         self._open_pipes.discard(fd)
         if not self._open_pipes & {1, 2}:
@@ -93,6 +101,7 @@ class EngineProcess:
         self._last_words = LastWords(on_log)
         self._reason = ""
         self._lines_this_turn = 0
+        self._kills_before = Cgroups().out_of_memory_kills()
         self.pid: int = transport.get_pid()
         """Of the process and of its group."""
         self._reaper = asyncio.create_task(self._drain_and_reap(), name=f"reaper of engine {self.pid}")
@@ -240,11 +249,21 @@ class EngineProcess:
         if self._reason:
             message = self._reason
         elif code < 0:
-            message = f"The engine {_SIGNALS.get(-code) or f'crashed ({_signal_name(-code)})'}."
+            message = f"The engine {self._of_signal(-code)}."
+        elif code == EXIT_DEVICE_LOST:
+            message = _DEVICE_LOST
         else:
-            cause = clean_name(self._last_words.last_line())
+            cause = clean_name(self._last_words.last_line(), _LONGEST_CAUSE)
             message = f"The engine ended by itself with exit code {code}{': ' + cause if cause else '.'}"
         return EngineDied(message, self.last_words())
+
+    def _of_signal(self, number: int) -> str:
+        """What a signal did to it, and why, as far as that can be known."""
+        if number == signal.SIGKILL and self._kills_before is not None:
+            kills = Cgroups().out_of_memory_kills()
+            if kills is not None and kills > self._kills_before:
+                return _NO_MEMORY
+        return _SIGNALS.get(number) or f"crashed ({_signal_name(number)})"
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

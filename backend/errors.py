@@ -10,26 +10,31 @@
      │   ├─ NotEnoughMemory
      │   ├─ UnsupportedModel        transformers has no such architecture, or the files are not what they say
      │   ├─ QuantizationUnavailable full precision would work: the caller may offer it
-     │   └─ RemoteCodeRefused       the model ships its own code and nobody allowed it
+     │   ├─ RemoteCodeRefused       the model ships its own code and nobody allowed it
+     │   └─ PicklesRefused          its weights are pickled and nobody allowed them to be read
      ├─ GenerationError        this reply failed; the model is still loaded
+     ├─ ParkingFailed          the model cannot move between its GPU and RAM, and stays where it is
      ├─ DownloadError          nothing was installed; what was fetched is kept for the next try
- ├─ CatalogError           what lies on the disk could not be looked at, or not be deleted
+     │   └─ OnlyPickles             there are no other weights, and nobody allowed these
+     ├─ CatalogError           what lies on the disk could not be looked at, or not be deleted
      └─ EngineDied             the process is gone; load again
          └─ EngineStalled      it was alive but made no progress, and was ended
 
 ``str(error)`` is one sentence for the user; ``detail`` holds what stands behind it (a traceback, the last lines of
-the engine's log) and may be empty.
+the engine's log) and may be empty. Neither holds a credential, wherever they come from.
 """
 
 from __future__ import annotations
+
+from modeldeck.backend.redaction import redact
 
 
 class BackendError(Exception):
     """One sentence that says what is wrong, and the detail behind it."""
 
     def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.detail = detail
+        super().__init__(redact(message))
+        self.detail = redact(detail)
 
 
 class EngineBusy(BackendError):
@@ -64,12 +69,24 @@ class RemoteCodeRefused(LoadError):
     """Loading needs code that comes with the model, and it was not allowed."""
 
 
+class PicklesRefused(LoadError):
+    """The weights are pickled, a form that can hold code, and reading them was not allowed."""
+
+
 class GenerationError(BackendError):
     """This reply failed; the model is still loaded."""
 
 
+class ParkingFailed(BackendError):
+    """The model cannot be moved from its GPU to RAM or back; it stays where it is."""
+
+
 class DownloadError(BackendError):
     """A model could not be downloaded."""
+
+
+class OnlyPickles(DownloadError):
+    """A repository has pickled weights only, and downloading them was not allowed."""
 
 
 class CatalogError(BackendError):

@@ -24,6 +24,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from modeldeck.config.atomic import make_private_folder
+
 MAX_SHARE_OF_FREE_DISK = 0.1
 _MARKER = "complete.json"
 _LAST_USED = "last-used"
@@ -84,7 +86,7 @@ class GgufCopies:
 
     def draft(self, gguf: Path) -> Path:
         """A new empty folder to write a copy into; ``publish`` or ``discard`` it. Raises OSError."""
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._root)
         self._root.chmod(0o700)
         with self._alone():
             self._clear_leftovers()
@@ -212,6 +214,7 @@ def _seal(draft: Path, gguf: Path) -> None:
     for path in sorted(draft.rglob("*")):
         if path.is_file() and path.name != _LOCK:
             files[str(path.relative_to(draft))] = path.stat().st_size
+            path.chmod(0o600)
             _sync(path)
     (draft / _LAST_USED).touch(mode=0o600)
     marker = draft / _MARKER

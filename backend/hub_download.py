@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from modeldeck.backend.errors import DownloadError, EngineDied
+from modeldeck.backend.download_messages import Download, DownloadFailed, DownloadFinished, DownloadProgress
+from modeldeck.backend.errors import DownloadError, EngineDied, OnlyPickles
 from modeldeck.backend.event_stream import RequestEvent
-from modeldeck.backend.protocol import Download, DownloadFailed, DownloadFinished, DownloadProgress
 from modeldeck.backend.spare_engine import EngineStarter
 from modeldeck.backend.text import clean_text
 
 
 async def download(
-    repo_id: str, revision: str | None, start: EngineStarter
+    repo_id: str, revision: str | None, start: EngineStarter, *, allow_pickles: bool = False
 ) -> AsyncGenerator[DownloadProgress | DownloadFinished, None]:
     """Fetch a model into the hub's cache; the last event is DownloadFinished.
 
     Closing it kills the child; finished files are kept for the next try. Raises DownloadError with one sentence that
-    says what to do. No deadline: the hub's client has its own, and the user sees whether bytes arrive.
+    says what to do; OnlyPickles where the only weights are pickled and these were not allowed. No deadline: the hub's
+    client has its own, and the user sees whether bytes arrive.
     """
     try:
         child = await start()
@@ -28,7 +29,7 @@ async def download(
         ) from error
     try:
         with child.open_stream() as stream:
-            await child.send(Download(stream.request_id, repo_id, revision))
+            await child.send(Download(stream.request_id, repo_id, revision, allow_pickles))
             while not isinstance(event := _checked(await stream.next()), DownloadFinished):
                 yield event
             yield event
@@ -42,7 +43,8 @@ def _checked(event: RequestEvent) -> DownloadProgress | DownloadFinished:
     match event:
         case DownloadProgress() | DownloadFinished():
             return event
-        case DownloadFailed(message=message, detail=detail):
-            raise DownloadError(clean_text(message), clean_text(detail))
+        case DownloadFailed(message=message, detail=detail, only_pickles=only_pickles):
+            kind = OnlyPickles if only_pickles else DownloadError
+            raise kind(clean_text(message), clean_text(detail))
         case _:
             raise DownloadError("The download answered with something else; try again.", repr(event))

@@ -12,6 +12,7 @@ from modeldeck.backend.errors import (
     LoadCancelled,
     LoadError,
     NotEnoughMemory,
+    PicklesRefused,
     QuantizationUnavailable,
     RemoteCodeRefused,
     UnsupportedModel,
@@ -28,6 +29,7 @@ ERRORS: dict[LoadFailure, type[LoadError]] = {
     "unsupported": UnsupportedModel,
     "quantization": QuantizationUnavailable,
     "remote_code": RemoteCodeRefused,
+    "pickles": PicklesRefused,
 }
 """What each kind of ``LoadFailed`` becomes."""
 

@@ -92,9 +92,9 @@ class ManagerState:
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """What replies come from: the current model, also while another one is loaded or unloaded."""
+        """What replies come from: the current model, parked or not, also while another one is loaded or unloaded."""
         current = self.residents.current
-        return current.loaded if current is not None and current.status is ModelStatus.LOADED else None
+        return current.loaded if current is not None and current.holds else None
 
     @property
     def generating(self) -> bool:

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from modeldeck.backend.chat_messages import GenerationStats
 from modeldeck.backend.kept_rows import KeptRows
-from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest
+from modeldeck.backend.models import LoadedModel, LoadRequest
 
 _OTHER = ("double_quantization", "compute_dtype", "device_map", "memory_limits", "cpu_offload", "adapter")
 

@@ -190,6 +190,8 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     """What its weights take in memory, for the estimate."""
     attention: Attention = Attention.AUTO
     trust_remote_code: bool = False
+    allow_pickles: bool = False
+    """Whether pickled weights may be read, as weights alone, where there are no others."""
     prepared_copy_limit_bytes: int = 0
     """How much disk all prepared GGUF copies together may take; 0 keeps none."""
     size_bytes: int | None = None
@@ -226,6 +228,11 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     parameters: int
     has_chat_template: bool
     seconds: float
+    takes_images: bool = False
+    can_think: bool = False
+    """Whether the chat template lets reasoning be turned on and off."""
+    template_digest: str = ""
+    """SHA-256 of the chat template, in hex; empty without one."""
     attention: str = ""
     """As transformers calls it: ``sdpa``, ``eager`` ...; empty where the model has none or does not say."""
     peaks: dict[str, int] = {}
@@ -234,61 +241,36 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     """What the user should know, one sentence each ("loaded from the prepared copy")."""
 
 
-class ChatMessage(Struct, frozen=True):
-    """One turn of a conversation."""
-
-    role: str
-    """``system``, ``user`` or ``assistant``."""
-    content: str
-
-
-class FinishReason(StrEnum):
-    """Why a reply ended, in the words of every inference API."""
-
-    STOP = "stop"
-    LENGTH = "length"
-    CANCELLED = "cancelled"
-
-
-class GenerationStats(Struct, frozen=True, kw_only=True):
-    """The figures of one reply."""
-
-    prompt_tokens: int
-    new_tokens: int
-    first_token_seconds: float
-    """From the request's arrival in the engine to the first new token."""
-    seconds: float
-    """From the request's arrival to the last token."""
-    finish_reason: FinishReason
-    peaks: dict[str, int] = {}
-    """As those of ``LoadedModel``, after this reply."""
-    cache_bytes: int = 0
-    """What the cache of this conversation took at its end; 0 where unknown."""
-    context_full: bool = False
-    """Whether the reply ended because prompt and reply together fill the model's context."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Decoding speed, without the prefill; 0 when fewer than two tokens were made."""
-        decoding = self.seconds - self.first_token_seconds
-        return (self.new_tokens - 1) / decoding if self.new_tokens > 1 and decoding > 0 else 0.0
-
-
 class ModelStatus(StrEnum):
     """Where the manager stands with a model."""
 
     NOT_LOADED = "NOT LOADED"
     LOADING = "LOADING"
     LOADED = "LOADED"
+    PARKING = "PARKING"
+    """On its way from the GPU to RAM."""
+    PARKED = "PARKED"
+    """Its weights lie in RAM; it must be woken before it can reply."""
+    WAKING = "WAKING"
     UNLOADING = "UNLOADING"
     FAILED = "FAILED"
+
+
+PARKING = frozenset({ModelStatus.PARKING, ModelStatus.PARKED, ModelStatus.WAKING})
+"""An engine holds the model, and it must come back to its GPU before it can reply."""
+HOLDING = PARKING | {ModelStatus.LOADED}
+"""An engine holds the model, and nobody is ending it."""
 
 
 TRANSITIONS: dict[ModelStatus, frozenset[ModelStatus]] = {
     ModelStatus.NOT_LOADED: frozenset({ModelStatus.LOADING}),
     ModelStatus.LOADING: frozenset({ModelStatus.LOADED, ModelStatus.FAILED, ModelStatus.NOT_LOADED}),
-    ModelStatus.LOADED: frozenset({ModelStatus.UNLOADING, ModelStatus.FAILED}),
+    ModelStatus.LOADED: frozenset({ModelStatus.UNLOADING, ModelStatus.FAILED, ModelStatus.PARKING}),
+    ModelStatus.PARKING: frozenset({ModelStatus.PARKED, ModelStatus.LOADED, ModelStatus.UNLOADING, ModelStatus.FAILED}),
+    ModelStatus.PARKED: frozenset({ModelStatus.WAKING, ModelStatus.UNLOADING, ModelStatus.FAILED}),
+    ModelStatus.WAKING: frozenset({ModelStatus.LOADED, ModelStatus.PARKED, ModelStatus.UNLOADING, ModelStatus.FAILED}),
     ModelStatus.UNLOADING: frozenset({ModelStatus.NOT_LOADED}),
     ModelStatus.FAILED: frozenset({ModelStatus.LOADING, ModelStatus.NOT_LOADED}),
 }
-"""Every change of state that may happen. LOADING to NOT_LOADED is a cancel; LOADED to FAILED is an engine that died."""
+"""Every change of state that may happen. LOADING to NOT_LOADED is a cancel; LOADED to FAILED is an engine that died;
+PARKING to LOADED and WAKING to PARKED are moves that found no room."""

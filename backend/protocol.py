@@ -6,26 +6,34 @@ its ``request_id``. Downloads and the look for models run in children of their o
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from modeldeck.backend.catalog.places import Places, Skip, Spot
-from modeldeck.backend.models import (
-    ChatMessage,
-    GenerationStats,
-    LoadedModel,
-    LoadRequest,
-    LoadStage,
-    ModelInfo,
-    ModelSource,
+from modeldeck.backend.catalog.messages import (
+    FindModel,
+    ModelMissing,
+    ModelRead,
+    ModelsFound,
+    Reading,
+    ReadModel,
+    Scan,
+    ScanFinished,
 )
+from modeldeck.backend.chat_messages import ChatMessage, GenerationStats, ReplyMode, TokenChoice
+from modeldeck.backend.download_messages import Download, DownloadFailed, DownloadFinished, DownloadProgress
+from modeldeck.backend.json_numbers import has_absurd_number
+from modeldeck.backend.models import LoadedModel, LoadRequest, LoadStage
 from modeldeck.config.generation import GenerationSettings
 
 PROTOCOL_VERSION = 1
 MAX_LINE = 8 * 2**20
 """Bytes in one line, newline included; a longer one is a protocol error."""
+EXIT_DEVICE_LOST = 70
+"""The exit status of an engine after an error that leaves its device unusable (EX_SOFTWARE of sysexits)."""
 
 
 class ProtocolError(Exception):
@@ -45,6 +53,9 @@ class Generate(Struct, frozen=True, tag="generate"):
     request_id: int
     messages: tuple[ChatMessage, ...]
     settings: GenerationSettings
+    mode: ReplyMode = ReplyMode.CHAT
+    thinking: bool | None = None
+    """Whether the model shall reason first, where its template asks; None leaves it to the template."""
 
 
 class Stop(Struct, frozen=True, tag="stop"):
@@ -53,52 +64,42 @@ class Stop(Struct, frozen=True, tag="stop"):
     request_id: int
 
 
-class Download(Struct, frozen=True, tag="download"):
-    """Fetch a model from the hub into its cache."""
+class CountTokens(Struct, frozen=True, tag="count_tokens"):
+    """How many tokens is each of these texts?"""
 
     request_id: int
-    repo_id: str
-    revision: str | None = None
+    texts: tuple[str, ...]
 
 
-class Scan(Struct, frozen=True, tag="scan"):
-    """Look for models, then keep looking for changes; sent again, look at once."""
-
-    request_id: int
-    places: Places
-    index: bytes
-    """Path of the index file; empty for none."""
-    stamp: str = ""
-    """Of the index whose rows are shown already; rows that are still so are not sent then."""
-    skipped: tuple[Skip, ...] = ()
-    cautious: bool = False
-    """Name every spot before it is touched: an earlier child died and nobody knows of what."""
-
-
-class FindModel(Struct, frozen=True, tag="find_model"):
-    """Which model does a person mean by this text?"""
+class LookInto(Struct, frozen=True, tag="look_into"):
+    """How likely was each token of a reply to this conversation, and what else was?"""
 
     request_id: int
-    places: Places
-    index: bytes
-    text: bytes
-    skipped: tuple[Skip, ...] = ()
-    cautious: bool = False
+    asked: Generate
+    """As the reply was asked for; its own request id says nothing."""
+    token_ids: tuple[int, ...]
+    """Of the reply, as ``GenerationStats`` has them."""
 
 
-class ReadModel(Struct, frozen=True, tag="read_model"):
-    """Read what lies at a path, wherever that is."""
+class Park(Struct, frozen=True, tag="park"):
+    """Move the weights from the GPU to RAM."""
 
     request_id: int
-    path: bytes
-    source: ModelSource
+
+
+class Wake(Struct, frozen=True, tag="wake"):
+    """Move them back."""
+
+    request_id: int
 
 
 class Shutdown(Struct, frozen=True, tag="shutdown"):
     """End the process."""
 
 
-Request = Load | Generate | Stop | Download | Scan | FindModel | ReadModel | Shutdown
+Request = (
+    Load | Generate | Stop | CountTokens | LookInto | Park | Wake | Download | Scan | FindModel | ReadModel | Shutdown
+)
 
 
 class EngineStarted(Struct, frozen=True, tag="started"):
@@ -136,7 +137,7 @@ class LoadFinished(Struct, frozen=True, tag="load_finished"):
     model: LoadedModel
 
 
-LoadFailure = Literal["load", "memory", "unsupported", "quantization", "remote_code"]
+LoadFailure = Literal["load", "memory", "unsupported", "quantization", "remote_code", "pickles"]
 """Which class of ``backend.errors`` a failed load becomes."""
 
 
@@ -156,6 +157,18 @@ class TokensGenerated(Struct, frozen=True, tag="tokens"):
     text: str
     new_tokens: int
     """How many tokens the reply has by now."""
+    reasoning: bool = False
+    """Whether this is what the model thinks before it answers, and no part of the answer."""
+
+
+class PrefillProgress(Struct, frozen=True, tag="prefill_progress"):
+    """How far the model has read the prompt; told twice a second, so never for a short one."""
+
+    request_id: int
+    done: int
+    """Tokens."""
+    total: int
+    """Tokens that are to be read; what was in the cache already is not among them."""
 
 
 class GenerationFinished(Struct, frozen=True, tag="generation_finished"):
@@ -173,74 +186,34 @@ class GenerationFailed(Struct, frozen=True, tag="generation_failed"):
     detail: str = ""
 
 
-class DownloadProgress(Struct, frozen=True, tag="download_progress"):
-    """Bytes fetched so far; ``total_bytes`` is known from the start."""
+class TokensCounted(Struct, frozen=True, tag="tokens_counted"):
+    """The number of tokens of each text."""
 
     request_id: int
-    done_bytes: int
-    total_bytes: int
-    note: str = ""
-    """What it waits for ("another download holds the lock"), or empty."""
+    counts: tuple[int, ...]
 
 
-class DownloadFinished(Struct, frozen=True, tag="download_finished"):
-    """The snapshot is complete."""
+class LookedInto(Struct, frozen=True, tag="looked_into"):
+    """The tokens of a reply with their probabilities."""
 
     request_id: int
-    path: str
-    model_id: str
+    tokens: tuple[TokenChoice, ...]
 
 
-class DownloadFailed(Struct, frozen=True, tag="download_failed"):
-    """The download ended without a snapshot."""
+class Moved(Struct, frozen=True, tag="moved"):
+    """The weights are where they were to go."""
+
+    request_id: int
+    moved_bytes: int
+    seconds: float
+
+
+class MoveFailed(Struct, frozen=True, tag="move_failed"):
+    """The weights are where they were."""
 
     request_id: int
     message: str
     detail: str = ""
-
-
-class Reading(Struct, frozen=True, tag="reading"):
-    """What the scan is at: told twice a second while that changes, so that a hang is known by its name."""
-
-    request_id: int
-    spot: Spot
-    """An empty path while it waits for changes."""
-
-
-class ModelsFound(Struct, frozen=True, tag="models_found"):
-    """Models that are new or not as they were told before."""
-
-    request_id: int
-    models: tuple[ModelInfo, ...]
-
-
-class ScanFinished(Struct, frozen=True, tag="scan_finished"):
-    """Everything was looked at once more."""
-
-    request_id: int
-    gone: tuple[str, ...] = ()
-    """Ids that were told, or shown from the index, and are there no more."""
-    complete: bool = False
-    """Nothing was left out as shown already: what this process never told is not there."""
-    looked_in: tuple[str, ...] = ()
-    """Where it looked, in words; only when it found nothing."""
-    left_alone: tuple[bytes, ...] = ()
-    """Folders that it did not look into, since a child hung or died there: nobody knows what is gone from them."""
-
-
-class ModelRead(Struct, frozen=True, tag="model_read"):
-    """The model that was asked for."""
-
-    request_id: int
-    model: ModelInfo
-
-
-class ModelMissing(Struct, frozen=True, tag="model_missing"):
-    """There is no such model, or there are several; the message is a sentence for the user."""
-
-    request_id: int
-    message: str
-    ambiguous: bool = False
 
 
 class EngineLog(Struct, frozen=True, tag="log"):
@@ -266,6 +239,11 @@ EngineEvent = (
     | TokensGenerated
     | GenerationFinished
     | GenerationFailed
+    | PrefillProgress
+    | TokensCounted
+    | LookedInto
+    | Moved
+    | MoveFailed
     | DownloadProgress
     | DownloadFinished
     | DownloadFailed
@@ -278,9 +256,11 @@ EngineEvent = (
     | CopyWritten
 )
 
+_Message = TypeVar("_Message")
 _encoder = msgspec.json.Encoder()
-_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
-_events: msgspec.json.Decoder[EngineEvent] = msgspec.json.Decoder(EngineEvent)
+# Made for the first line: the first frame does not wait for them, and no process reads both kinds.
+_requests: Callable[[], msgspec.json.Decoder[Request]] = cache(lambda: msgspec.json.Decoder(Request))
+_events: Callable[[], msgspec.json.Decoder[EngineEvent]] = cache(lambda: msgspec.json.Decoder(EngineEvent))
 
 
 def encode(message: Request | EngineEvent) -> bytes:
@@ -297,7 +277,7 @@ def encode(message: Request | EngineEvent) -> bytes:
 def decode_request(line: bytes) -> Request:
     """Read one line of the UI process. Raises ProtocolError."""
     try:
-        return _requests.decode(line)
+        return _sensible(_requests().decode(line), line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a request: {error}") from error
 
@@ -305,6 +285,13 @@ def decode_request(line: bytes) -> Request:
 def decode_event(line: bytes) -> EngineEvent:
     """Read one line of a child. Raises ProtocolError."""
     try:
-        return _events.decode(line)
+        return _sensible(_events().decode(line), line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not an event: {error}") from error
+
+
+def _sensible(message: _Message, line: bytes) -> _Message:
+    """The message, whose figures everybody may reckon with. Raises ProtocolError."""
+    if has_absurd_number(line):
+        raise ProtocolError("a number of more than 64 bits")
+    return message

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from msgspec import structs
 
 from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import EngineDied, GenerationError
 from modeldeck.backend.event_stream import EventStream
-from modeldeck.backend.models import ChatMessage
 from modeldeck.backend.protocol import (
     Generate,
     GenerationFailed,
     GenerationFinished,
+    PrefillProgress,
     ProtocolError,
     Stop,
     TokensGenerated,
 )
 from modeldeck.backend.stall import Stalled, StallWatch
 from modeldeck.backend.text import clean_text
-from modeldeck.config.generation import GenerationSettings
 
+ReplyEvent = TokensGenerated | PrefillProgress | GenerationFinished
+"""What is told of a reply."""
 STOP_SECONDS = 2.0
 """How long an engine may take to stop a reply before it is ended."""
 
@@ -36,18 +37,18 @@ class Reply:
         """Whether the engine has not said yet that the reply has ended."""
         return not self._stream.finished.is_set()
 
-    async def ask(self, messages: Sequence[ChatMessage], settings: GenerationSettings) -> None:
+    async def ask(self, asked: Generate) -> None:
         """Send the request. Raises GenerationError when it is too long for one message, and EngineDied."""
         try:
-            await self._engine.send(Generate(self._stream.request_id, tuple(messages), settings))
+            await self._engine.send(structs.replace(asked, request_id=self._stream.request_id))
         except ProtocolError as error:
             self._stream.finished.set()  # nothing was asked, so there is nothing to stop
             raise GenerationError("The conversation is too long to be sent; begin a new one.", str(error)) from error
 
-    async def next(self) -> TokensGenerated | GenerationFinished:
+    async def next(self) -> ReplyEvent:
         """The next piece, or the end. Raises GenerationError when the reply failed, and EngineDied."""
         match await self._stream.next():
-            case TokensGenerated() | GenerationFinished() as event:
+            case TokensGenerated() | PrefillProgress() | GenerationFinished() as event:
                 return event
             case GenerationFailed(message=message, detail=detail):
                 raise GenerationError(clean_text(message), clean_text(detail))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from msgspec import structs
+
 from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import BackendError
-from modeldeck.backend.models import TRANSITIONS, LoadedModel, LoadRequest, ModelStatus
+from modeldeck.backend.event_stream import RequestEvent
+from modeldeck.backend.models import HOLDING, PARKING, TRANSITIONS, LoadedModel, LoadRequest, ModelStatus
+from modeldeck.backend.protocol import Moved
 from modeldeck.backend.reply import Reply
 
 
@@ -22,7 +26,7 @@ class Resident:
         self.engine: EngineClient | None = None
         """While it holds the model, or loads it."""
         self.loaded: LoadedModel | None = None
-        """What the engine holds, while the status is LOADED or UNLOADING."""
+        """What the engine holds, while it holds it."""
         self.error: BackendError | None = None
         """Why the status is FAILED."""
         self.reply: Reply | None = None
@@ -31,6 +35,14 @@ class Resident:
         self.last_used = 0.0
         """Seconds of the manager's clock: the end of its last reply, or when it was last chosen."""
         self.idle_timer: asyncio.TimerHandle | None = None
+        self.moving: asyncio.Task[Moved] | None = None
+        """While it moves between its GPU and RAM."""
+        self.looks: set[asyncio.Task[RequestEvent]] = set()
+        """Questions about its replies that it still answers."""
+        self.parked: Moved | None = None
+        """What the last move to RAM took."""
+        self.woken: Moved | None = None
+        """What the last move back took."""
         self.ended: asyncio.Event | None = None
         """While somebody ends it: set when that is done."""
 
@@ -38,6 +50,11 @@ class Resident:
     def model_id(self) -> str:
         """Of the model; no other resident has it."""
         return self.request.model_id
+
+    @property
+    def holds(self) -> bool:
+        """Whether an engine holds it, on its device or parked, and nobody is ending it."""
+        return self.status in HOLDING
 
     @property
     def generating(self) -> bool:
@@ -52,20 +69,31 @@ class Resident:
     @property
     def may_make_room(self) -> bool:
         """Whether it may be unloaded for another model without a word from the user about its reply."""
-        return self.status is ModelStatus.LOADED and not self.pinned and not self.generating
+        still = self.status in {ModelStatus.LOADED, ModelStatus.PARKED}
+        return still and not self.pinned and not self.generating
 
     @property
     def held_at(self) -> tuple[int, LoadedModel] | None:
         """The engine's pid and what it holds, for who looks at its memory."""
-        return (self.pid, self.loaded) if self.pid is not None and self.loaded is not None else None
+        if self.pid is None or self.loaded is None:
+            return None
+        parked = self.status in PARKING  # its peak on the GPU is no measure of what it holds there now
+        return self.pid, structs.replace(self.loaded, peaks={}) if parked else self.loaded
 
     def become(self, status: ModelStatus, error: BackendError | None = None) -> None:
         """Change the status as ``models.TRANSITIONS`` allows it."""
         if status not in TRANSITIONS[self.status]:
             raise RuntimeError(f"{self.status} cannot become {status}")
         self.status, self.error = status, error
-        if status not in {ModelStatus.LOADED, ModelStatus.UNLOADING}:
+        if status not in HOLDING and status is not ModelStatus.UNLOADING:
             self.loaded = None
+
+    def moved(self, moved: Moved, *, parks: bool) -> None:
+        """Keep what a move took, for the screen."""
+        if parks:
+            self.parked = moved
+        else:
+            self.woken = moved
 
     def stop_idling(self) -> None:
         """Its time-out no longer runs."""
@@ -96,7 +124,7 @@ class Residents:
     @property
     def previous(self) -> Resident | None:
         """Whom the chat talked to before the current one; else the one that was used last; None where it is alone."""
-        others = [one for one in self._held if one is not self.current and one.status is ModelStatus.LOADED]
+        others = [one for one in self._held if one is not self.current and one.holds]
         return max(others, key=lambda one: (one is self._previous, one.last_used), default=None)
 
     def new(self, request: LoadRequest) -> Resident:

@@ -24,7 +24,11 @@ def main() -> None:
 
     from modeldeck.backend.engine.server import serve
 
-    serve(Wire(wire_descriptor), inbox)
+    wire = Wire(wire_descriptor)
+    try:
+        serve(wire, inbox)
+    finally:  # an engine that ends early has said that it started; its writer is a thread that no exit waits for
+        wire.drain(1.0)
 
 
 def _close_stdin() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modeldeck.backend.engine.failures import first_line, is_out_of_memory, trace
 from modeldeck.backend.errors import LoadError
@@ -31,9 +31,12 @@ def put_adapter(model: PreTrainedModel, adapter: str | None) -> None:
     if adapter is None:
         return
     try:
-        model.load_adapter(adapter)  # a folder, and the engine is offline
+        options: dict[str, Any] = {}
+        if not (Path(adapter) / "adapter_model.safetensors").is_file():  # which the library does not ask of a folder
+            options["use_safetensors"] = False
+        model.load_adapter(adapter, **options)  # a folder, and the engine is offline
     except Exception as error:  # peft and torch raise nearly anything for one that does not fit
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or isinstance(error, LoadError):
             raise
         why = first_line(error)
         if "ignore_mismatched_sizes" in str(error):

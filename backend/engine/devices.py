@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass, field
 
 import torch
@@ -99,6 +101,12 @@ def _ram_limit(request: LoadRequest) -> int:
 def _checked(name: str, present: bool) -> str:
     if not present:
         here = ", ".join(_present())
+        if name.startswith("cuda") and not torch.cuda.is_available() and not (torch.version.cuda or torch.version.hip):
+            line = shlex.join([sys.executable, "-m", "pip", "install", "--force-reinstall", "torch"])
+            raise LoadError(
+                f"This PyTorch ({torch.__version__}) is built without CUDA and finds no device {name}; run: {line}; "
+                f"or load on {here}."
+            )
         raise LoadError(f"PyTorch finds no device {name} on this machine; it finds {here}. Load on one of these.")
     return name
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import shlex
+import sys
 import traceback
 
 import torch
@@ -11,6 +14,7 @@ from modeldeck.backend.engine.missing import missing_package
 from modeldeck.backend.errors import (
     LoadError,
     NotEnoughMemory,
+    PicklesRefused,
     QuantizationUnavailable,
     RemoteCodeRefused,
     UnsupportedModel,
@@ -24,11 +28,23 @@ REMOTE_CODE_SENTENCE = (
     "if you trust its author, load it again with trust remote code on."
 )
 _MAX_DETAIL = 20_000
+_READ = (".json", ".safetensors", ".bin", ".model", ".jinja", ".py")
+_NO_LIBRARY = ("native library functionality", "SETUP ERROR", "CPU-only version of bitsandbytes")
+"""How bitsandbytes 0.50 begins its pages about a library that is missing (``cextension.py``)."""
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",  # not torch's allocator but the driver itself, and the device goes on
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
 _KINDS: dict[type[LoadError], LoadFailure] = {
     NotEnoughMemory: "memory",
     UnsupportedModel: "unsupported",
     QuantizationUnavailable: "quantization",
     RemoteCodeRefused: "remote_code",
+    PicklesRefused: "pickles",
 }
 
 
@@ -43,10 +59,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, (torch.OutOfMemoryError, MemoryError))
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)  # a file that cannot even be mapped
-        or "DefaultCPUAllocator: can't allocate" in text
-        or "DefaultCPUAllocator: not enough memory" in text
-        or "CUDA out of memory" in text
-        or "MPS backend out of memory" in text
+        or any(words in text for words in _OUT_OF_MEMORY)
     )
 
 
@@ -59,10 +72,16 @@ def is_fatal(error: BaseException) -> bool:
 
 def as_load_error(error: Exception, request: LoadRequest) -> LoadError:
     """Whatever a load raised, as one of ours, with a sentence and the traceback behind it."""
+    detail = trace(error)
+    if type(error) not in _KINDS and not is_out_of_memory(error) and (name := _gone_file(request.path)):
+        return LoadError(
+            f"{clean_name(name)} leads to a file that is gone; it may have been deleted by another program: "
+            "download the model again.",
+            detail,
+        )
     if isinstance(error, LoadError):
         return error
     text = str(error)
-    detail = trace(error)
     if is_out_of_memory(error):
         return NotEnoughMemory(
             f"There is not enough memory to load this model on {request.device}; "
@@ -86,11 +105,7 @@ def as_load_error(error: Exception, request: LoadRequest) -> LoadError:
     if isinstance(error, (ValueError, KeyError, NotImplementedError)) and _is_unknown_architecture(text):
         return UnsupportedModel(f"transformers cannot load this as a text model: {first_line(error)}", detail)
     if request.quantization is not Quantization.NONE and _is_about_bitsandbytes(error, text):
-        return QuantizationUnavailable(
-            f"The {request.quantization} quantization cannot be applied here: {first_line(error)} "
-            "Load in full precision instead.",
-            detail,
-        )
+        return QuantizationUnavailable(_no_quantization(error, request), detail)
     return LoadError(f"The model could not be loaded: {first_line(error)}", detail)
 
 
@@ -108,6 +123,19 @@ def trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-_MAX_DETAIL:]
 
 
+def _gone_file(path: str) -> str:
+    """A file that loads read and that is a link into nothing, as in a cache of which somebody deleted blobs, or empty.
+
+    Asked only once a load has failed: some of them can be done without.
+    """
+    try:
+        with os.scandir(path) as entries:
+            links = sorted(entry.name for entry in entries if entry.is_symlink() and entry.name.endswith(_READ))
+        return next((name for name in links if not os.path.exists(f"{path}/{name}")), "")  # noqa: PTH110  # as scandir
+    except OSError:
+        return ""
+
+
 def _is_unknown_architecture(text: str) -> bool:
     return any(
         words in text
@@ -118,6 +146,19 @@ def _is_unknown_architecture(text: str) -> bool:
             "is not supported yet",
             "Unknown gguf model_type",
         )
+    )
+
+
+def _no_quantization(error: Exception, request: LoadRequest) -> str:
+    if any(words in str(error) for words in _NO_LIBRARY):
+        line = shlex.join([sys.executable, "-m", "pip", "install", "--upgrade", "bitsandbytes"])
+        return (
+            f"The {request.quantization} quantization cannot be applied here: "
+            f"bitsandbytes has no library for this CUDA; run: {line}; or load in full precision."
+        )
+    return (
+        f"The {request.quantization} quantization cannot be applied here: {first_line(error)} "
+        "Load in full precision instead."
     )
 
 

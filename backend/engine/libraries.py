@@ -10,6 +10,7 @@ from typing import Any
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "DISABLE_SAFETENSORS_CONVERSION": "1",
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "true",
@@ -42,6 +43,7 @@ def import_libraries() -> dict[str, str]:
     Returns the versions of the libraries. Raises ImportError with the name of what is missing.
     """
     os.environ.update(_ENVIRONMENT)
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # torch refuses to be told both
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     for name in _MODULES:
@@ -51,8 +53,9 @@ def import_libraries() -> dict[str, str]:
 
 
 def _settle() -> None:
-    """Threads as many as usable cores; no progress bars; the first operation's own start-up is over."""
+    """Threads as many as usable cores; no progress bars; what is done once in a process is done."""
     import torch
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
     from transformers.utils import logging
 
     from modeldeck.backend.memory import usable_cores
@@ -62,6 +65,8 @@ def _settle() -> None:
     quiet()
     with torch.inference_mode():
         torch.ones(64, 64) @ torch.ones(64, 64)  # starts the thread pool; on the CPU only
+    rules: Any = get_checkpoint_conversion_mapping  # not typed
+    rules("llama")  # the first to ask has a thousand patterns compiled, those of all architectures: 40 ms
 
 
 def _version(name: str) -> str:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from modeldeck.backend.engine.absurd import refuse_absurd
 from modeldeck.backend.engine.adapting import put_adapter, refuse_impossible_adapter
+from modeldeck.backend.engine.chat import processor_template
 from modeldeck.backend.engine.devices import Placement, placement_for
 from modeldeck.backend.engine.failures import REMOTE_CODE_SENTENCE, first_line, is_fatal, is_out_of_memory, trace
 from modeldeck.backend.engine.generating import Replier
 from modeldeck.backend.engine.heap import tight_heap
+from modeldeck.backend.engine.images import Images
+from modeldeck.backend.engine.kernels import drop_kernels
 from modeldeck.backend.engine.metering import peak_bytes
+from modeldeck.backend.engine.model_classes import auto_class, is_multimodal, replying_part
+from modeldeck.backend.engine.pickles import guarded_pickles
 from modeldeck.backend.engine.prepared import UnpreparedCopy, is_current
 from modeldeck.backend.engine.progress import Progress, tensor_sizes, weights_reported
 from modeldeck.backend.engine.quantizing import quantization_config, refuse_impossible
 from modeldeck.backend.engine.residency import read_meanwhile
+from modeldeck.backend.engine.stored import stored_bytes
 from modeldeck.backend.errors import (
     LoadError,
     NotEnoughMemory,
@@ -35,7 +42,7 @@ from modeldeck.backend.models import Attention, LoadedModel, LoadRequest, LoadSt
 from modeldeck.backend.text import clean_name
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 COPIES_VARIABLE = "MODELDECK_GGUF_COPIES"
 """The environment variable that names the folder of prepared GGUF copies."""
@@ -83,10 +90,13 @@ class Loaded:
             dtype=str(self.model.dtype).removeprefix("torch."),
             quantization=_quantization_of(self.model, self.request),
             context_length=self.context_length,
-            weight_bytes=_bytes_of(self.model),
+            weight_bytes=stored_bytes(self.model),
             parameters=int(self.model.num_parameters()),
             has_chat_template=self.replier.prompts.has_template,
             seconds=seconds,
+            takes_images=self.replier.takes_images,
+            can_think=self.replier.prompts.can_think,
+            template_digest=self.replier.prompts.digest,
             attention=str(getattr(self.model.config, "_attn_implementation", None) or ""),
             peaks=self.placement.named(peak_bytes(self.model)),
             notes=tuple(self.notes),
@@ -133,20 +143,24 @@ def _load(
     source: Source, request: LoadRequest, progress: Progress, log: Log, copies: GgufCopies | None = None
 ) -> Loaded:
     placement = placement_for(request)
-    with _quick(source, progress):
+    with _quick(source, progress), guarded_pickles(allowed=request.allow_pickles):
         progress.stage(LoadStage.READING_CONFIG)
         config = _read_config(source, request)
+        drop_kernels(config, log)
         refuse_impossible(request, config, is_gguf=source.gguf is not None)
         refuse_impossible_adapter(request.adapter)
-        progress.stage(LoadStage.READING_TOKENIZER)
-        tokenizer = _read_tokenizer(source, request, config)
-        with tight_heap(), _reading(source, placement, progress):  # the small files come first: reads queue up
-            model = _read_weights(source, request, config, placement, progress)
-            put_adapter(model, request.adapter)
-            context_length = _context_length(config, tokenizer, request.context_limit)
-            progress.stage(LoadStage.WARMING_UP)
-            replier = Replier(model, tokenizer, context_length, log)
-            replier.warm_up()  # the first token may rewrite weights: bitsandbytes repacks them for some CPUs
+        with _reading(source, placement, progress):
+            progress.stage(LoadStage.READING_TOKENIZER)
+            tokenizer = _read_tokenizer(source, request, config)
+            with tight_heap():
+                model = _read_weights(source, request, config, placement, progress)
+                put_adapter(model, request.adapter)
+                context_length = _context_length(config, tokenizer, request.context_limit)
+                progress.stage(LoadStage.WARMING_UP)
+                multimodal = is_multimodal(model.config)
+                images = Images(source.folder, multimodal=multimodal, trusted=request.trust_remote_code)
+                replier = Replier(model, tokenizer, context_length, log, images)
+                replier.warm_up()  # the first token may rewrite weights: bitsandbytes repacks them for some CPUs
     loaded = Loaded(request, model, replier, context_length, placement)
     if request.adapter:
         loaded.notes.append(f"With the adapter {clean_name(request.adapter, 400)}.")
@@ -179,30 +193,33 @@ def _read_config(source: Source, request: LoadRequest) -> PretrainedConfig:
     if source.gguf is None:
         if not (source.folder / "config.json").is_file():
             raise LoadError(f"{source.folder} has no config.json, so it is not a model that transformers can load.")
+        raw, _ = PretrainedConfig.get_config_dict(str(source.folder), local_files_only=True)
+        refuse_absurd(raw)
         if not request.trust_remote_code:
-            _refuse_own_code(source.folder)
-    config: PretrainedConfig = AutoConfig.from_pretrained(**source.names, trust_remote_code=request.trust_remote_code)
+            _refuse_own_code(raw)
+    config: PretrainedConfig = AutoConfig.from_pretrained(  # nosec B615  # a folder of this machine, offline
+        **source.names, trust_remote_code=request.trust_remote_code
+    )
     return config
 
 
-def _refuse_own_code(folder: Path) -> None:
+def _refuse_own_code(raw: Mapping[str, Any]) -> None:
     """Transformers says the same, but only for the first of the three classes that may come from such code."""
-    from transformers import PretrainedConfig
-
-    raw, _ = PretrainedConfig.get_config_dict(str(folder), local_files_only=True)
     if raw.get("auto_map") and raw.get("model_type") not in CONFIG_MAPPING:
         raise RemoteCodeRefused(REMOTE_CODE_SENTENCE)
 
 
 def _read_tokenizer(source: Source, request: LoadRequest, config: PretrainedConfig) -> PreTrainedTokenizerBase:
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(  # nosec B615  # as above
             **source.names, config=config, trust_remote_code=request.trust_remote_code
         )
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         if "trust_remote_code" in str(error):
             raise
         raise LoadError(f"The model's tokenizer could not be read: {first_line(error)}", trace(error)) from error
+    if source.gguf is None and not tokenizer.chat_template:
+        tokenizer.chat_template = processor_template(source.folder)
     return tokenizer
 
 
@@ -224,10 +241,11 @@ def _read_weights(
         device_map = device_map or {"": "cpu"}
     if source.gguf is None:
         options["use_safetensors"] = _has_safetensors(source.folder)
+    loader = auto_class(config, trusted=request.trust_remote_code, is_gguf=source.gguf is not None)
     with weights_reported(progress, stage, tensor_sizes(source.folder) if source.gguf is None else {}):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = loader.from_pretrained(
             **source.names,
-            config=config,
+            config=replying_part(config),
             dtype=request.dtype,
             device_map=device_map,
             trust_remote_code=request.trust_remote_code,
@@ -239,7 +257,7 @@ def _read_weights(
 
 
 def _has_safetensors(folder: Path) -> bool:
-    """Pickled weights are read only where there are no others, and then as weights alone (torch 2.6 or newer)."""
+    """Pickled weights are read only where there are no others, if at all (``pickles``)."""
     if any(folder.glob("*.safetensors")):
         return True
     if not any(folder.glob("*.bin")):
@@ -252,32 +270,6 @@ def _context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
     length = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
     known = int(length) if length and 0 < length < _UNLIMITED else None
     return known if limit is None else min(limit, known or limit)
-
-
-def _bytes_of(model: PreTrainedModel) -> int:
-    """What parameters and buffers take, and what bitsandbytes keeps to unpack them; tied ones count once."""
-    tensors = (*model.parameters(), *model.buffers(), *_quantization_states(model))
-    return sum(part.numel() * part.element_size() for tensor in tensors for part in _stored(tensor))
-
-
-def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """What a tensor really keeps: torchao and quanto show a weight that they have packed as if it were whole."""
-    flatten = getattr(tensor, "__tensor_flatten__", None)
-    if flatten is None or type(tensor) in {torch.Tensor, torch.nn.Parameter}:
-        yield tensor
-        return
-    for name in flatten()[0]:
-        yield from _stored(getattr(tensor, name))
-
-
-def _quantization_states(model: PreTrainedModel) -> Iterator[torch.Tensor]:
-    """Scales, which bitsandbytes hangs on the parameter itself, and after the first token on the module's state."""
-    for module in model.modules():
-        weight = getattr(module, "weight", None)
-        state = getattr(weight, "quant_state", None)
-        scales = (getattr(weight, "SCB", None), getattr(getattr(module, "state", None), "SCB", None))
-        kept = (*scales, getattr(state, "absmax", None), getattr(getattr(state, "state2", None), "absmax", None))
-        yield from (tensor for tensor in kept if isinstance(tensor, torch.Tensor))
 
 
 def _quantization_of(model: PreTrainedModel, request: LoadRequest) -> str:

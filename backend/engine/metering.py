@@ -50,10 +50,10 @@ class CacheWatch:
         cache = getattr(output, "past_key_values", None)
         self._cache = cache if cache is not None else getattr(output, "cache_params", None)
 
-    def take(self) -> int:
-        """Bytes of the last cache, which is then forgotten."""
+    def take(self) -> object:
+        """The last cache, which is then forgotten here."""
         cache, self._cache = self._cache, None
-        return cache_bytes(cache)
+        return cache
 
 
 def _tensors(values: Iterable[Any]) -> Iterable[torch.Tensor]:

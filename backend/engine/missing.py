@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
+from importlib.util import find_spec
 
 _PIP = re.compile(r"pip install ((?:-U |--upgrade )?[A-Za-z0-9][\w.\-]*(?:\[[\w,]+\])?(?: [A-Za-z0-9][\w.\-]*)*)")
 _REQUIRES = re.compile(r"requires? (?:the )?(?:latest )?`?([A-Za-z0-9][\w.\-]*)`? (?:library|package)", re.IGNORECASE)
@@ -26,6 +29,13 @@ def missing_package(error: BaseException) -> str:
             return _without_flags(named[1])
         cause = cause.__cause__ or cause.__context__
     return ""
+
+
+def pip_line(error: ImportError) -> str:
+    """The command that mends an import which every load needs: what is missing is installed, what is old renewed."""
+    name = (error.name or "").partition(".")[0] or "modeldeck"
+    upgrade = ["--upgrade"] if find_spec(name) is not None else []
+    return shlex.join([sys.executable, "-m", "pip", "install", *upgrade, _NAMES.get(name, name)])
 
 
 def _without_flags(words: str) -> str:

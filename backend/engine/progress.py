@@ -18,8 +18,11 @@ from modeldeck.backend.protocol import LoadProgress
 REPORT_INTERVAL = 0.06
 """Seconds between two reports of one stage."""
 _MAX_HEADER = 100 * 2**20
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What a header that is broken in any way raises."""
 _IN_MEMORY = frozenset({LoadStage.READING_WEIGHTS, LoadStage.MOVING})
 """Stages after which the weights need not be read from the disk any more."""
+_BEFORE_WEIGHTS = frozenset({LoadStage.READING_CONFIG, LoadStage.READING_TOKENIZER})
 
 
 class Progress:
@@ -36,6 +39,8 @@ class Progress:
         self._lock = threading.Lock()  # weights are read by other threads
         self._reading: tuple[int, int] | None = None
         """Bytes that were read and that will be, while weights are read beside everything else."""
+        self._was_read = False
+        """Whether that is over."""
 
     def stage(self, stage: LoadStage, total: int = 0, unit: Literal["", "bytes", "tensors"] = "") -> None:
         """Begin a stage whose size is ``total``, or 0 where nobody can know it.
@@ -43,7 +48,10 @@ class Progress:
         Weights that are gone through again right after they were read are in memory by then: that is told as moving.
         """
         with self._lock:
-            if stage is LoadStage.READING_WEIGHTS and (self._stage in _IN_MEMORY or self._reading is not None):
+            if stage is LoadStage.READING_CONFIG:
+                self._was_read = False  # the load begins again
+            in_memory = self._stage in _IN_MEMORY or self._reading is not None or self._was_read
+            if stage is LoadStage.READING_WEIGHTS and in_memory:
                 stage = LoadStage.MOVING
             self._stage, self._total, self._unit, self._done = stage, total, unit, 0
             self._report()
@@ -69,7 +77,7 @@ class Progress:
                 self._reading = (min(total, done + amount), total)
                 if done + amount >= total:
                     self._report()
-                    self._reading = None  # from here on it is the other stages that take their time
+                    self._reading, self._was_read = None, True  # from here on the other stages take their time
                 if done + amount >= total or monotonic() - self._reported >= REPORT_INTERVAL:
                     self._report()
 
@@ -77,7 +85,7 @@ class Progress:
         """Everything is read, or nobody needs it any more."""
         with self._lock:
             if self._reading is not None:
-                self._reading = None
+                self._reading, self._was_read = None, True
                 self._report()
 
     def _report(self) -> None:
@@ -85,7 +93,7 @@ class Progress:
         if self._reading is not None:
             done, total = self._reading
             self._send(LoadProgress(self._request_id, LoadStage.READING_WEIGHTS, done, total, "bytes"))
-        else:
+        elif not (self._was_read and self._stage in _BEFORE_WEIGHTS):  # the stages that are told never go back
             self._send(LoadProgress(self._request_id, self._stage, self._done, self._total, self._unit))
 
 
@@ -130,21 +138,26 @@ def tensor_sizes(folder: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for file in sorted(folder.glob("*.safetensors")):
         try:
-            sizes.update(_header_sizes(file))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            places = tensor_places(file)
+        except UNREADABLE:
             return {}  # the library will say what is wrong with the file; the bar counts tensors meanwhile
+        sizes.update({name: max(0, end - start) for name, (start, end) in places.items()})
     return sizes
 
 
-def _header_sizes(file: Path) -> dict[str, int]:
+def tensor_places(file: Path) -> dict[str, tuple[int, int]]:
+    """Where each tensor of a safetensors file begins and ends, in bytes from the file's first.
+
+    Raises one of ``UNREADABLE`` where the header is none.
+    """
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > _MAX_HEADER:
             raise ValueError("the header is too long")
         header = json.loads(stream.read(length))
-    sizes = {}
+    places = {}
     for name, entry in header.items():
         if name != "__metadata__":
             start, end = entry["data_offsets"]
-            sizes[name] = max(0, int(end) - int(start))
-    return sizes
+            places[name] = (8 + length + int(start), 8 + length + int(end))
+    return places

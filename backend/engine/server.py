@@ -7,28 +7,33 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, assert_never
 
+from modeldeck.backend.catalog.messages import FindModel, ModelMissing, ReadModel, Scan
+from modeldeck.backend.download_messages import Download, DownloadFailed
 from modeldeck.backend.engine.libraries import import_libraries
+from modeldeck.backend.engine.missing import pip_line
 from modeldeck.backend.engine.wire import Arrival, Inbox, Wire
 from modeldeck.backend.protocol import (
     PROTOCOL_VERSION,
-    Download,
-    DownloadFailed,
+    CountTokens,
     EngineReady,
     EngineStarted,
-    FindModel,
     Generate,
     GenerationFailed,
     Load,
     LoadFailed,
-    ModelMissing,
-    ReadModel,
-    Scan,
+    LookInto,
+    MoveFailed,
+    Park,
     Shutdown,
     Stop,
+    Wake,
 )
 
 if TYPE_CHECKING:
     from modeldeck.backend.engine.session import Session
+
+_QUIET_SECONDS = 1.0
+"""So long after the last answer nobody waits for the next."""
 
 
 def serve(wire: Wire, inbox: Inbox) -> None:
@@ -38,12 +43,14 @@ def serve(wire: Wire, inbox: Inbox) -> None:
         versions = import_libraries()
     except ImportError as error:
         traceback.print_exc()
-        sys.exit(f"The engine cannot import what it needs: {error}. Run `modeldeck doctor` to see what is missing.")
+        sys.exit(f"{error}; run: {pip_line(error)} (`modeldeck doctor` shows all that is missing)")
     from modeldeck.backend.engine.session import Session  # needs torch and transformers
 
     wire.send(EngineReady(versions))
     session = Session(wire)
     while True:
+        if not inbox.waits(_QUIET_SECONDS):
+            session.use_spare_time(lambda: inbox.waits(0.0))
         _answer(inbox.next(), session, wire, inbox)
 
 
@@ -62,6 +69,17 @@ def _answer(arrival: Arrival, session: Session, wire: Wire, inbox: Inbox) -> Non
             else:
                 wire.send(GenerationFailed(request.request_id, "No model is loaded."))
             inbox.forget(request.request_id)
+        case CountTokens() | LookInto():
+            if session.loaded:
+                session.answer(request, arrival)
+            else:
+                wire.send(GenerationFailed(request.request_id, "No model is loaded."))
+            inbox.forget(request.request_id)
+        case Park() | Wake():
+            if session.loaded:
+                session.move(request)
+            else:
+                wire.send(MoveFailed(request.request_id, "No model is loaded."))
         case Download():
             wire.send(DownloadFailed(request.request_id, "An engine downloads nothing; a process of its own does."))
         case Scan() | FindModel() | ReadModel():

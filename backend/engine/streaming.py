@@ -1,4 +1,4 @@
-"""Tokens become text as they come: decoded once each, held back only where a stop string may have begun."""
+"""Tokens become text as they come, held back only where a stop string may have begun."""
 
 from __future__ import annotations
 
@@ -7,68 +7,48 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from tokenizers.decoders import DecodeStream
 from transformers.generation.streamers import BaseStreamer
 
+from modeldeck.backend.engine.reasoning import Piece, Pieces
 from modeldeck.backend.engine.stop_strings import StopFilter
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+
+Emit = Callable[[str, int, bool], None]
+"""Takes text, how many tokens the reply has by now, and whether the text is reasoning."""
 
 
 class ReplyEnded(Exception):
     """Raised inside ``generate`` to leave it at once; the reply so far is kept."""
 
 
-class Decoder:
-    """Text of one reply, token by token, in constant time; special tokens have no text."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._backend = getattr(tokenizer, "backend_tokenizer", None)
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._ids: list[int] = []
-        self._shown = 0
-
-    def step(self, token: int) -> str:
-        """What this token adds, empty while it is part of a character that is not complete."""
-        if self._backend is not None:
-            return self._stream.step(self._backend, token) or ""
-        return self._step_slowly(token)
-
-    def _step_slowly(self, token: int) -> str:
-        """For tokenizers written in Python: decode the line that is open, and show what is new in it."""
-        self._ids.append(token)
-        text = str(self._tokenizer.decode(self._ids, skip_special_tokens=True))
-        if text.endswith("\ufffd"):
-            return ""
-        new, self._shown = text[self._shown :], len(text)
-        if text.endswith("\n"):
-            self._ids, self._shown = [], 0
-        return new
-
-
 class ReplyStreamer(BaseStreamer):
     """What ``generate`` hands every token to; ends it when a stop was asked for or a stop string has appeared."""
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        stops: Sequence[str],
-        stop_asked: threading.Event,
-        emit: Callable[[str, int], None],
-    ) -> None:
-        self._decoder = Decoder(tokenizer)
+    def __init__(self, pieces: Pieces, stops: Sequence[str], stop_asked: threading.Event, emit: Emit) -> None:
+        self._pieces = pieces
         self._filter = StopFilter(stops)
         self._stop_asked = stop_asked
         self._emit = emit
         self._prompt_seen = False
-        self.new_tokens = 0
-        self.last_token: int | None = None
+        self._reasoning = False
+        """The kind of the newest text."""
+        self.tokens: list[int] = []
+        """The reply so far."""
         self.first_at: float | None = None
         """When the first new token came, by ``time.monotonic``."""
         self.last_at = 0.0
+
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens the reply has."""
+        return len(self.tokens)
+
+    @property
+    def last_token(self) -> int | None:
+        """The newest one."""
+        return self.tokens[-1] if self.tokens else None
 
     @property
     def found_stop(self) -> bool:
@@ -86,13 +66,23 @@ class ReplyStreamer(BaseStreamer):
     def _take(self, token: int) -> None:
         self.last_at = monotonic()
         self.first_at = self.first_at or self.last_at
-        self.new_tokens += 1
-        self.last_token = token
-        self._emit(self._filter.feed(self._decoder.step(token)), self.new_tokens)
+        self.tokens.append(token)
+        self._say(self._pieces.step(token))
         if self._filter.found or self._stop_asked.is_set():
             raise ReplyEnded
 
+    def _say(self, pieces: Sequence[Piece]) -> None:
+        """A token that adds no text is told as well: it counts."""
+        if not pieces:
+            self._emit("", self.new_tokens, self._reasoning)
+        for piece in pieces:
+            self._reasoning = piece.reasoning
+            text = piece.text if piece.reasoning else self._filter.feed(piece.text)
+            self._emit(text, self.new_tokens, piece.reasoning)
+
     def end(self) -> None:
-        """The reply came to its own end: what looked like the beginning of a stop string was none."""
+        """The reply is over: what looked like the beginning of a tag or of a stop string was none."""
+        if pieces := self._pieces.rest():
+            self._say(pieces)
         if rest := self._filter.rest():
-            self._emit(rest, self.new_tokens)
+            self._emit(rest, self.new_tokens, False)

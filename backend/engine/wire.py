@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import sys
 import threading
 from collections import deque
@@ -16,6 +15,8 @@ from modeldeck.backend.protocol import (
     EngineEvent,
     EngineLog,
     Generate,
+    GenerationFailed,
+    LookInto,
     ProtocolError,
     Request,
     Shutdown,
@@ -45,6 +46,8 @@ class Wire:
         self._events: deque[EngineEvent] = deque()
         self._request_id: int | None = None
         self._pieces: list[str] = []
+        self._reasoning = False
+        """Whether the pieces are reasoning."""
         self._new_tokens = 0
         self._due = 0.0
         self._writing = False
@@ -59,12 +62,13 @@ class Wire:
             self._events.append(event)
             self._changed.notify_all()
 
-    def tokens(self, request_id: int, text: str, new_tokens: int) -> None:
+    def tokens(self, request_id: int, text: str, new_tokens: int, reasoning: bool = False) -> None:
         """Add to the reply of this request, which has ``new_tokens`` tokens by now."""
         with self._changed:
-            if request_id != self._request_id:
+            if (request_id, reasoning) != (self._request_id, self._reasoning):
                 self._flush_tokens()
-                self._request_id, self._due = request_id, 0.0
+                self._due = self._due if request_id == self._request_id else 0.0
+                self._request_id, self._reasoning = request_id, reasoning
             self._new_tokens = new_tokens
             self._pieces.append(text)
             if len(self._pieces) == 1:  # otherwise the writer already knows when to wake
@@ -79,7 +83,8 @@ class Wire:
 
     def _flush_tokens(self) -> None:
         if self._pieces and self._request_id is not None:
-            self._events.append(TokensGenerated(self._request_id, "".join(self._pieces), self._new_tokens))
+            said = TokensGenerated(self._request_id, "".join(self._pieces), self._new_tokens, self._reasoning)
+            self._events.append(said)
             self._pieces.clear()
             self._due = monotonic() + TOKEN_INTERVAL
 
@@ -99,11 +104,22 @@ class Wire:
     def _run(self) -> None:
         try:
             while True:
-                line = memoryview(encode(self._next()))
+                line = memoryview(_encoded(self._next()))
                 while line:
                     line = line[os.write(self._descriptor, line) :]
         except OSError:  # nobody reads any more
             os._exit(0)
+
+
+def _encoded(event: EngineEvent) -> bytes:
+    """The line, or that it would have been too long for one: whoever waits for it is answered all the same."""
+    try:
+        return encode(event)
+    except ProtocolError as error:
+        request_id = getattr(event, "request_id", None)
+        if request_id is None:
+            return encode(EngineLog("error", f"Something that the engine had to say was too long: {error}"))
+        return encode(GenerationFailed(request_id, "The engine's answer is too long to be sent.", str(error)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +140,20 @@ class Inbox:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self._arrivals: deque[Arrival] = deque()
+        self._arrived = threading.Condition()
         self._stops: dict[int, threading.Event] = {}
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def next(self) -> Arrival:
         """Wait for the next request; stops are never among them."""
-        return self._arrivals.get()
+        self.waits(None)
+        return self._arrivals.popleft()
+
+    def waits(self, seconds: float | None) -> bool:
+        """Whether a request is there, now or within so many seconds; None waits until there is one."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: bool(self._arrivals), seconds)
 
     def forget(self, request_id: int) -> None:
         """A request is finished; a stop that still comes for it is ignored."""
@@ -154,6 +177,8 @@ class Inbox:
                 stop.set()
             return
         arrival = Arrival(request, monotonic())
-        if isinstance(request, Generate):
+        if isinstance(request, Generate | LookInto):
             self._stops[request.request_id] = arrival.stop
-        self._arrivals.put(arrival)
+        with self._arrived:
+            self._arrivals.append(arrival)
+            self._arrived.notify()

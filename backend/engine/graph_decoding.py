@@ -1,0 +1,176 @@
+"""Token after token through a CUDA graph: the GPU is told once what one step is, and not at every token.
+
+At batch 1 a small model spends most of a step on being told: thirty layers are some hundred kernels, each launched from
+Python. A graph needs fixed addresses, so the tokens of a reply go into a static cache, and from there back into the
+cache that the next turn goes on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import DynamicCache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from modeldeck.backend.engine.failures import first_line
+from modeldeck.backend.engine.fixed_step import (
+    MEASURED_TOKENS,
+    FixedStep,
+    Step,
+    captured,
+    synchronize,
+    takes_fixed_steps,
+    timed,
+)
+from modeldeck.backend.engine.metering import cache_bytes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LONGEST = 4096
+"""Tokens of prompt and reply; every step looks at all of them, and longer conversations go on without a graph."""
+_WORTH = 1.1
+"""Times as fast as without, below which it is left."""
+_SHARE_OF_FREE = 0.25
+"""Of the GPU's free memory the static cache may take so much."""
+_TOLERANCE = 0.05
+"""How far its scores may be from those without it, as a share of their length: other kernels round otherwise."""
+_KNOWN_INPUTS = frozenset(
+    {"input_ids", "position_ids", "past_key_values", "use_cache", "return_dict", "logits_to_keep"}
+)
+
+
+class _Interrupted(Exception):
+    """Somebody waits for something else."""
+
+
+class GraphDecoder:
+    """Stands before the model's forward, and takes over where a single token of a reply is to be read."""
+
+    def __init__(self, model: PreTrainedModel, context_length: int | None, capture: Callable[[Step], Step]) -> None:
+        """``capture`` makes a step fast: ``captured``, or on a CPU anything that runs it."""
+        self._model: Any = model
+        self._forward: Callable[..., Any] = model.forward
+        self._length = min(context_length or LONGEST, LONGEST)
+        self._capture = capture
+        self._fixed: FixedStep | None = None
+        self._replying = False
+        self.decided = False
+        """Whether it was tried here, or ruled out; it is not tried again then."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, context_length: int | None) -> GraphDecoder | None:
+        """One for this model, or None where it lies elsewhere than on one GPU, or takes no single tokens this way."""
+        devices = {parameter.device for parameter in model.parameters()}
+        if len(devices) != 1 or next(iter(devices)).type != "cuda" or not takes_fixed_steps(model):
+            return None
+        return cls(model, context_length, captured)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether replies go through it."""
+        return self._fixed is not None
+
+    def prepare(self, interrupted: Callable[[], bool]) -> str:
+        """Make it and see whether it helps; a sentence for the log, empty where ``interrupted`` or nothing is to say.
+
+        Takes some tenths of a second, and looks between its steps whether something else is wanted.
+        """
+        if self.decided or interrupted():
+            return ""
+        try:
+            with torch.no_grad():
+                return self._try(interrupted)
+        except _Interrupted:
+            return ""
+        except Exception as error:  # noqa: BLE001  # a capture raises whatever a kernel, a library or the model's own code does
+            self.drop(for_good=True)
+            synchronize(self._model.device)  # raises where the GPU is lost, and not only the graph
+            return f"Replies are decoded without a CUDA graph; it cannot be made of this model: {first_line(error)}"
+
+    def drop(self, *, for_good: bool = False) -> None:
+        """Give its memory back; ``for_good`` where it is not to come again."""
+        self._fixed = None
+        self._model.forward = self._forward
+        self.decided = for_good
+
+    @contextmanager
+    def replying(self, *, plain: bool) -> Iterator[None]:
+        """Within the block the tokens of a ``plain`` reply go this way; after it the reply's cache has them all."""
+        self._replying = plain
+        try:
+            yield
+        finally:
+            self._replying = False
+            if self._fixed is not None:
+                self._fixed.write_back()
+
+    def _try(self, interrupted: Callable[[], bool]) -> str:
+
+        def look() -> None:
+            if interrupted():
+                raise _Interrupted
+
+        plain, expected, bytes_per_token = self._measure_plain(look)
+        if (device := self._model.device).type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+            if bytes_per_token * self._length > free * _SHARE_OF_FREE:
+                self.drop(for_good=True)
+                return "Replies are decoded without a CUDA graph: the GPU's memory is needed for other things."
+        fixed = FixedStep(self._model, self._forward, self._length, self._capture)
+        seconds, scores = fixed.measure(look)
+        if not (scores - expected).norm() <= _TOLERANCE * expected.norm():  # NaN is not right either
+            self.drop(for_good=True)
+            return "Replies are decoded without a CUDA graph; this model says something else with it."
+        figures = f"{1000 * seconds:.1f} ms a token with it, {1000 * plain:.1f} without"
+        if plain < seconds * _WORTH:
+            self.drop(for_good=True)
+            return f"Replies are decoded without a CUDA graph, which does not help here: {figures}."
+        self._fixed = fixed
+
+        @wraps(self._forward)  # ``generate`` looks at its parameters
+        def forward(*args: Any, **inputs: Any) -> Any:
+            return self._step_or_forward(*args, **inputs)
+
+        self._model.forward = forward
+        self.decided = True
+        return f"Replies are decoded through a CUDA graph: {figures}."
+
+    def _measure_plain(self, look: Callable[[], None]) -> tuple[float, torch.Tensor, float]:
+        """Seconds of a token without it, the scores after the last one, and bytes that the cache grows by."""
+        cache = DynamicCache(config=self._model.config)
+
+        def read(token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+            output = self._forward(
+                input_ids=token, position_ids=position, past_key_values=cache, use_cache=True, return_dict=True
+            )
+            scores: torch.Tensor = output.logits
+            return scores
+
+        seconds, scores = timed(read, self._model.device, look)
+        return seconds, scores, cache_bytes(cache) / MEASURED_TOKENS
+
+    def _step_or_forward(self, *args: Any, **inputs: Any) -> Any:
+        fixed, cache = self._fixed, inputs.get("past_key_values")
+        if fixed is None:
+            return self._forward(*args, **inputs)
+        if self._replying and not args and _is_single_step(inputs) and fixed.takes(cache):
+            return CausalLMOutputWithPast(
+                logits=fixed(inputs["input_ids"], inputs["position_ids"]), past_key_values=cache
+            )
+        fixed.write_back()
+        return self._forward(*args, **inputs)
+
+
+def _is_single_step(inputs: dict[str, Any]) -> bool:
+    ids, positions = inputs.get("input_ids"), inputs.get("position_ids")
+    return (
+        ids is not None
+        and positions is not None
+        and tuple(ids.shape) == tuple(positions.shape) == (1, 1)
+        and all(value is None for name, value in inputs.items() if name not in _KNOWN_INPUTS)
+    )
