@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from pathlib import PurePath
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.filter import LineFilter
+from textual.widget import MountError
 from textual.worker import WorkerFailed
 
+from modeldeck.backend.text import clean_name, clean_paste, clean_text
 from modeldeck.tui.ascii_filter import AsciiFilter
 from modeldeck.tui.control_guard import ControlGuard
 from modeldeck.tui.key_order import KeyOrder
@@ -22,8 +27,11 @@ from modeldeck.tui.screens.main import MainScreen
 from modeldeck.tui.terminal import TerminalGuard
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from textual.command import Provider
     from textual.dom import DOMNode
+    from textual.driver import Driver
+    from textual.notifications import SeverityLevel
 
     from modeldeck.tui.actions import Action
     from modeldeck.tui.services import Services
@@ -73,9 +81,12 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self.services = services
         self.crashed = False
         """Whether it ended because of an error that nobody expected, which the log has."""
-        self._filters: list[LineFilter] = [ControlGuard()]
+        self.crash_report: Path | None = None
+        """Where the report of that error lies; None where it could not be written."""
+        self._leaving = False
+        self._own_filters: list[LineFilter] = [ControlGuard()]
         if services.settings.ascii:
-            self._filters.append(AsciiFilter())
+            self._own_filters.append(AsciiFilter(sys.__stderr__.encoding if sys.__stderr__ is not None else "utf-8"))
         self._key_order = KeyOrder(self, super().on_event)
         self._terminal = TerminalGuard(self._leave, lambda: services.manager.engine_pids)
 
@@ -90,9 +101,32 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         assert isinstance(screen, MainScreen)  # get_default_screen made it
         return screen
 
+    def get_driver_class(self) -> type[Driver]:
+        """Ours, which survives whatever the terminal sends."""
+        from modeldeck.tui.driver import TerminalDriver
+
+        return TerminalDriver
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The last look at every line before the terminal gets it."""
-        return [*super().get_line_filters(), *self._filters]
+        return [*super().get_line_filters(), *self._own_filters]
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy what is harmless when it is pasted into a shell."""
+        super().copy_to_clipboard(clean_text(text))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,  # what is said is never markup
+    ) -> None:
+        """Say it in a corner; names and errors of others may be in it."""
+        message, title = clean_text(message), clean_name(title)
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     def get_key_display(self, binding: Binding) -> str:
         """The sign of a key, or its name where signs cannot be drawn."""
@@ -102,19 +136,28 @@ class ModeldeckApp(App[int], inherit_bindings=False):
     async def on_event(self, event: events.Event) -> None:
         """Keys and pastes come one at a time; everything else as ever."""
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            if isinstance(event, events.Paste):
+                event.text = clean_paste(event.text)
             await self._key_order.take(event)
         else:
             await super().on_event(event)
 
+    @contextmanager
+    def guarded_terminal(self) -> Iterator[None]:
+        """Watch the terminal and the signals, from before it is drawn on until everything is back in order."""
+        self._terminal.start()
+        try:
+            yield
+        finally:
+            self._terminal.stop()
+
     def on_mount(self) -> None:
-        """Take over the user's theme and keys, and watch the terminal."""
+        """Take over the user's theme and keys."""
         settings = self.services.settings
         if settings.theme in self.available_themes:
             self.theme = settings.theme
         self.set_keymap(settings.keys)
         self.app_resume_signal.subscribe(self, self._draw_all)
-        if not self.is_headless:
-            self._terminal.start()
 
     def _draw_all(self, _app: App[object]) -> None:
         """After a suspend the terminal is empty, and Textual would only draw what has changed."""
@@ -123,10 +166,7 @@ class ModeldeckApp(App[int], inherit_bindings=False):
     async def on_unmount(self) -> None:
         """No child outlives the screen."""
         self.services.memory.stop()
-        try:
-            await asyncio.gather(self.services.manager.close(), self.services.catalog.close())
-        finally:
-            self._terminal.stop()
+        await asyncio.gather(self.services.manager.close(), self.services.catalog.close())
 
     def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
         """Nothing here: ``settings_check`` has told of these and of more."""
@@ -154,7 +194,9 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             if yes:
                 self._leave(0)
 
-        question = f"{' and '.join(lost).capitalize()} is still running and would be lost."
+        kept = " What is written of the reply so far is kept." if "a reply" in lost else ""
+        running = "is" if len(lost) == 1 else "are"
+        question = f"{' and '.join(lost).capitalize()} {running} still running.{kept}"
         self.push_screen(Confirm("Quit modeldeck?", question, "Quit", "Stay", asks_to_quit=True), answered)
 
     async def action_interrupt(self) -> None:
@@ -174,7 +216,8 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         from modeldeck.tui.screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(all_actions(self, self.main_screen, self.services.settings.keys)))
+            actions = all_actions(self, self.main_screen, self.services.settings.keys)
+            self.push_screen(HelpScreen(actions, self.main_screen.pane.capitalize()))
 
     async def run_deck_action(self, action: Action) -> None:
         """Do what the palette offers; says so when it does not apply now."""
@@ -182,19 +225,34 @@ class ModeldeckApp(App[int], inherit_bindings=False):
             self.notify(f"{action.title} does not apply now.", severity="warning", markup=False)
 
     def _leave(self, code: int) -> None:
+        self._leaving = True
         self._terminal.arm(code)
         self.exit(code, return_code=code)
 
     def _handle_exception(self, error: Exception) -> None:
-        """The last handler of everything that Textual runs: the log gets the traceback."""
+        """The last handler of everything that Textual runs: the log gets the traceback, and a report is written."""
         cause = error.error if isinstance(error, WorkerFailed) else error
+        if self._leaving and isinstance(cause, NoMatches | MountError):
+            _logger.info("Something still looked for a widget that had gone: %s", cause)
+            return
         _logger.critical("The app met an error that nobody expected.", exc_info=cause)
+        self._terminal.arm(1)
+        if not self.crashed:
+            self.crashed = True
+            from modeldeck.tui.crash_report import write_crash_report  # only a crash needs it
+
+            self.crash_report = write_crash_report(self.services.paths.crashes, cause, self.services)
         super()._handle_exception(error)
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Textual would print what it is given, and end as if all were well; the thread that reads the keys asks so."""
+        if self.crashed:
+            self._fatal_error()
+        else:
+            self._handle_exception(RuntimeError("Textual gave up, most likely because the keys cannot be read."))
 
     def _fatal_error(self) -> None:
         """Textual would print the values of all variables, which are prompts and replies."""
-        self.crashed = True
-        self._terminal.arm(1)
         self._close_messages_no_wait()
 
     @on(PanesMounted)

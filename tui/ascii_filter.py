@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
@@ -46,10 +47,30 @@ DRAWN: dict[int, str] = {
 
 
 class AsciiFilter(LineFilter):
-    """Draws lines, blocks and marks with ASCII characters."""
+    """Draws lines, blocks and marks with ASCII characters, and what the terminal's encoding has not as ``?``."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._encoding = encoding
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Return the line drawn with ASCII; untouched where it is so already."""
         if all(segment.text.isascii() for segment in segments):
             return segments
-        return [Segment(segment.text.translate(DRAWN), segment.style, segment.control) for segment in segments]
+        return [Segment(self._drawn(segment.text), segment.style, segment.control) for segment in segments]
+
+    def _drawn(self, text: str) -> str:
+        drawn = text.translate(DRAWN)
+        try:
+            drawn.encode(self._encoding)
+        except UnicodeEncodeError:
+            return "".join(map(self._written, drawn))
+        return drawn
+
+    def _written(self, char: str) -> str:
+        """The character, or as many question marks as it takes cells."""
+        try:
+            char.encode(self._encoding)
+        except UnicodeEncodeError:
+            return "?" * cell_len(char)
+        return char

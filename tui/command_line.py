@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from io import StringIO
 from typing import Annotated
 
 import typer
@@ -30,10 +31,25 @@ ModelOrHubId = Annotated[
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     try:
-        app(args=list(arguments), prog_name="modeldeck")
-    except SystemExit as end:  # typer always ends this way; usage errors with 2
-        return end.code if isinstance(end.code, int) else int(ExitCode.FAILED)
-    return ExitCode.OK
+        code = app(args=list(arguments), prog_name="modeldeck", standalone_mode=False)
+    except SystemExit as end:  # a pipe that nobody reads
+        code = end.code if isinstance(end.code, int) else int(ExitCode.FAILED)
+    except typer.Abort:
+        code = int(ExitCode.FAILED)
+    except typer.TyperException as error:  # it names what was given, which may be anybody's words
+        code = _complain(error)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _complain(error: typer.TyperException) -> int:
+    """Say what was wrong with the command line, as typer would, and return the exit code."""
+    from modeldeck.tui.cli_commands.output import note
+
+    said = StringIO()
+    show: Callable[[StringIO], object] = getattr(error, "show", lambda file: file.write(str(error)))
+    show(said)
+    note(said.getvalue().rstrip("\n"))
+    return error.exit_code
 
 
 def _version(asked: bool) -> None:
@@ -108,17 +124,39 @@ def _run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model run code that it brings along.")
     ] = False,
+    allow_pickles: Annotated[
+        bool, typer.Option("--allow-pickles", help="Read (and download) pickled weights where there are no others.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no figures.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Load what does not fit by the estimate, too.")] = False,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="Take a preset in place of the model's own.")
+    ] = None,
     **options: object,
 ) -> None:
     """Load a model and reply to one prompt on standard output."""
     from modeldeck.tui.cli_commands.reply import run_model
 
     code = run_model(
-        _workspace(), model, prompt, options, trust_remote_code=trust_remote_code, quiet=quiet, force=force
+        _workspace(),
+        model,
+        prompt,
+        options,
+        trust_remote_code=trust_remote_code,
+        allow_pickles=allow_pickles,
+        quiet=quiet,
+        force=force,
+        preset=preset,
     )
     raise typer.Exit(code)
+
+
+@app.command("verify")
+def _verify(model: Model, as_json: AsJson = False) -> None:
+    """Read every file of a downloaded model and compare it with the hub's hash of it; needs no network."""
+    from modeldeck.tui.cli_commands.verifying import verify_model
+
+    raise typer.Exit(verify_model(_workspace(), model, as_json=as_json))
 
 
 @app.command("doctor")
@@ -152,5 +190,6 @@ def _config() -> None:
 
 def _workspace() -> Workspace:
     workspace = open_workspace()
+    workspace.claim()
     workspace.complain()
     return workspace

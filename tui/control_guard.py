@@ -12,19 +12,23 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from modeldeck.backend.text import clean_name
+from modeldeck.backend.text import clean_line
 
 _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ControlGuard(LineFilter):
-    """Makes control and bidi characters visible."""
+    """Makes control and bidi characters visible, and takes away what a terminal would open at a click."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the line without any control character; untouched where there is none."""
-        if not any(_DANGEROUS.search(segment.text) for segment in segments):
+        """Return the line without any control character or link; untouched where there is none."""
+        if not any(map(_is_dangerous, segments)):
             return segments
         return [
-            Segment(clean_name(segment.text, len(segment.text) + 1), segment.style, segment.control)
-            for segment in segments
+            Segment(clean_line(text), style.update_link(None) if style is not None else None, control)
+            for text, style, control in segments
         ]
+
+
+def _is_dangerous(segment: Segment) -> bool:
+    return _DANGEROUS.search(segment.text) is not None or (segment.style is not None and bool(segment.style.link))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from modeldeck.backend.estimate.figures import DeviceNeed, Estimate, Verdict
+from modeldeck.backend.lookalikes import odd_letters
 from modeldeck.backend.model_shape import ModelShape
 from modeldeck.backend.models import ModelFormat, ModelInfo
 from modeldeck.tui import format as fmt
@@ -48,8 +48,9 @@ def _known(rows: Iterable[tuple[str, str | None]]) -> Iterable[Row]:
 
 
 def _identity(model: ModelInfo) -> Iterable[tuple[str, str | None]]:
-    used = datetime.fromtimestamp(model.last_used).strftime("%Y-%m-%d %H:%M") if model.last_used else None  # noqa: DTZ006  # local time is what people compare with
+    used = fmt.moment(model.last_used) if model.last_used else None
     return (
+        ("Beware", f"its name {odd}" if (odd := odd_letters(model.name)) else None),
         ("Id", model.id),
         ("Path", model.path),
         ("Found in", model.source.value),
@@ -137,6 +138,7 @@ def _files(model: ModelInfo) -> Iterable[tuple[str, str | None]]:
         ("Files", ", ".join(part for part in (count, disk) if part)),
         ("Chat template", "yes" if model.has_chat_template else "no: replies are plain completions"),
         ("Remote code", "needed: loads only if you allow it" if model.needs_remote_code else "not needed"),
+        ("Pickled weights", "yes: loads only if you allow it" if model.format is ModelFormat.PICKLE else ""),
     )
 
 

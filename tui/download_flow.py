@@ -7,10 +7,11 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modeldeck.backend.errors import BackendError
+from modeldeck.backend.download_messages import DownloadFinished, DownloadProgress
+from modeldeck.backend.errors import BackendError, OnlyPickles
 from modeldeck.backend.models import ModelInfo, ModelSource
-from modeldeck.backend.protocol import DownloadFinished, DownloadProgress
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.interrupting import is_typing
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -58,7 +59,7 @@ class DownloadFlow:
             if isinstance(answer, ModelInfo):
                 self._go_to(answer)
             elif answer is not None:
-                self._worker = self._screen.run_worker(self._download(answer), group="download", exit_on_error=False)
+                self._begin(answer)
 
         self._screen.app.push_screen(AddDialog(self._services.catalog), answered)
 
@@ -70,20 +71,31 @@ class DownloadFlow:
         self._say("Download cancelled. What is complete is kept for the next try.")
         return True
 
-    async def _download(self, wanted: HubModel) -> None:
+    def _begin(self, wanted: HubModel, *, allow_pickles: bool = False) -> None:
+        work = self._download(wanted, allow_pickles=allow_pickles)
+        self._worker = self._screen.run_worker(work, group="download", exit_on_error=False)
+
+    async def _download(self, wanted: HubModel, *, allow_pickles: bool) -> None:
         from modeldeck.backend.hub_download import download
 
         name = clean_name(wanted.repo_id)
         self._show(name, None)
+        advised = False
+        start = self._services.start_download
         try:
-            async with aclosing(download(wanted.repo_id, wanted.revision, self._services.start_download)) as steps:
+            async with aclosing(download(wanted.repo_id, wanted.revision, start, allow_pickles=allow_pickles)) as steps:
                 async for step in steps:
                     if isinstance(step, DownloadFinished):
                         model = await self._read(step)
                         self._list_too(model)
                         self._say(f"{name} is downloaded and in the list.")
-                    else:
-                        self._show(name, step)
+                        continue
+                    self._show(name, step)
+                    if step.advice and not advised:
+                        advised = True
+                        self._say(f"{name}: {step.advice}", "warning")
+        except OnlyPickles as error:
+            self._offer_pickles(wanted, error)
         except BackendError as error:
             self._failed(name, error)
         finally:
@@ -96,13 +108,24 @@ class DownloadFlow:
         except LookupError:
             return await catalog.read(Path(finished.path), ModelSource.HUB_CACHE)
 
+    def _offer_pickles(self, wanted: HubModel, error: OnlyPickles) -> None:
+        """Ask, unless the keys that the user is typing would answer."""
+        if is_typing(self._screen):
+            self._failed(clean_name(wanted.repo_id), error)
+            return
+        from modeldeck.tui.screens.confirm import Confirm
+
+        def answered(yes: bool | None) -> None:
+            if yes and not self.running:
+                self._begin(wanted, allow_pickles=True)
+
+        self._screen.app.push_screen(Confirm("Only pickled weights", str(error), "Download them"), answered)
+
     def _failed(self, name: str, error: BackendError) -> None:
         """Say why: in a dialog, unless the keys that the user is typing would go to it."""
         self._services.log.append(f"DOWNLOAD FAILED {name}: {error}")
-        from textual.widgets import Input, TextArea  # by now they are there
-
         app = self._screen.app
-        if app.screen is not self._screen or isinstance(app.focused, Input | TextArea):
+        if is_typing(self._screen):
             if error.detail:
                 self._services.log.append(error.detail)
             said = f"{name} was not downloaded: {clean_name(str(error), 500)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from modeldeck.backend.models import Attention, LoadedModel, LoadRequest, ModelStatus
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.format import seconds, size
 from modeldeck.tui.freed_words import freed_words
 from modeldeck.tui.marks import short_dtype
 from modeldeck.tui.waiting_words import waiting_words
@@ -33,6 +34,10 @@ class EngineView:
     """What a load waits for, while it does."""
     pinned: bool = False
     """Whether it stays until it is unloaded by hand."""
+    parked: str = ""
+    """What it takes of the RAM while it is parked: ``2.1 GB in RAM``."""
+    way_back: str = ""
+    """How long the last way back to its GPU took, while it is parked."""
     others: str = ""
     """The other models that are held, with their numbers: ``2 Llama-3-8B, 3 SmolLM2``."""
     freed: str = ""
@@ -48,6 +53,7 @@ class EngineView:
         if front is None or front.status is ModelStatus.NOT_LOADED:
             return cls(status=manager.status, freed=freed_words(manager.freed))
         request, loaded = front.request, front.loaded
+        parked = front.status is ModelStatus.PARKED
         others = [one for one in manager.residents if one is not front]
         return cls(
             status=manager.status,
@@ -57,6 +63,8 @@ class EngineView:
             precision=_precision(loaded, request) if loaded else "",
             waiting=waiting_words(manager.waiting) if manager.waiting is not None else "",
             pinned=front.pinned,
+            parked=f"{size(front.parked.moved_bytes)} in RAM" if parked and front.parked else "",
+            way_back=f"back in {seconds(front.woken.seconds)} last time" if parked and front.woken else "",
             others=", ".join(f"{one.number} {clean_name(name_of(one.model_id), 40)}" for one in others),
             error=clean_name(advice or str(manager.error), 500) if manager.error else "",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _COUNT_UNITS = ("", "K", "M", "B", "T")
 
@@ -57,6 +59,14 @@ def seconds(duration: float) -> str:
         return f"{whole_minutes} min {rest:02d} s"
     hours, whole_minutes = divmod(whole_minutes, 60)
     return f"{hours} h {whole_minutes:02d} min"
+
+
+def moment(since_1970: float) -> str:
+    """A time on the clock of this machine, of seconds since 1970: ``2026-05-04 12:30``; ``?`` beyond all calendars."""
+    try:
+        return datetime.fromtimestamp(since_1970).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):  # files may bear any time
+        return "?"
 
 
 def minutes(count: float) -> str:

@@ -2,150 +2,160 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from msgspec import UNSET, structs
 
 from modeldeck.config.declaration import InvalidValue, Setting, parse, settings_of, show
-from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
+from modeldeck.config.generation import GenerationSettings, merge
+from modeldeck.config.generation_layers import Held, Layer, Layers
+from modeldeck.tui.generation_desk import GenerationDesk
 
 SETTINGS: tuple[Setting, ...] = settings_of(GenerationSettings)
-
-_OURS = frozenset({"seed", "system_prompt", "stop"})
-"""Settings that no model brings along."""
-
-
-class OverridesStore(Protocol):
-    """What the form needs of ``GenerationStore``."""
-
-    def overrides(self, model_id: str | None, /) -> GenerationSettings:
-        """What the user set for a model, or for all with None."""
-        ...
-
-    def save(self, model_id: str | None, overrides: GenerationSettings, /) -> None:
-        """Replace that; raises SaveError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Inherited:
-    """What holds where this scope says nothing."""
-
-    value: object
-    origin: Literal["all models", "built-in", "model's own", "not set"]
-    """``model's own``: no layer says anything, so the default that the model itself brings holds."""
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+Scope = Literal["this model", "all models", "this session"]
+_NOTHING = GenerationSettings()
 
 
 class GenerationDraft:
-    """One text for each setting; an empty one means that the layer below decides."""
+    """One text for each setting; an empty one means that the layer below decides.
 
-    def __init__(self, store: OverridesStore, model_id: str | None) -> None:
-        self._store = store
+    The form edits one scope, a model or all models; what holds for this session lies over it.
+    """
+
+    def __init__(self, desk: GenerationDesk, model_id: str | None) -> None:
+        self.desk = desk
         self.model_id = model_id
         """None edits what holds for all models."""
-        self._texts: dict[str, str] = {}
-        self._touched: set[str] = set()
+        self._edited: dict[str, str] = {}
+        self._values: dict[str, object] = {}
+        """What the edited texts mean, by ``parse``; not kept up where one is not valid."""
         self.errors: dict[str, str] = {}
         """By setting, the words that follow its name: ``must be 0 to 2, not 3``."""
-        self._values: dict[str, object] = {}
-        self._read()
 
     @property
     def changed(self) -> bool:
         """Whether anything would be lost without a save."""
-        return bool(self._touched)
+        return bool(self._edited)
+
+    @property
+    def scope_layer(self) -> Layer:
+        """The layer that the form edits."""
+        return Layer.ALL_MODELS if self.model_id is None else Layer.THIS_MODEL
 
     def text(self, name: str) -> str:
         """What stands in the field."""
-        return self._texts[name]
+        return self._edited[name] if name in self._edited else self._kept_texts(name)[0]
 
-    def value(self, name: str) -> object:
-        """What the field means: UNSET where it is empty; the last valid value where it is not valid."""
-        return self._values[name]
-
-    def inherited(self, name: str) -> Inherited:
-        """What the setting goes back to when its field is emptied."""
-        if self.model_id is not None:
-            value = getattr(self._store.overrides(None), name)
-            if value is not UNSET:
-                return Inherited(value, "all models")
-        value = getattr(BUILT_IN, name)
-        if value is not UNSET:
-            return Inherited(value, "built-in")
-        return Inherited(value, "not set" if name in _OURS else "model's own")
+    def below(self, name: str) -> Held:
+        """What holds where this scope and the session say nothing."""
+        return self._layers.held(name, below=self.scope_layer)
 
     def origin(self, name: str) -> str:
         """Where the value comes from, in the words of the form."""
-        if name in self._touched and self._texts[name]:
+        if self._edited.get(name):
             return "edited"
-        if self._texts[name]:
-            return "this model" if self.model_id is not None else "all models"
-        return self.inherited(name).origin
+        if name not in self._edited:
+            for layer in (Layer.SESSION, self.scope_layer):
+                if getattr(self._layers.said[layer], name) is not UNSET:
+                    return layer.value
+        return self.below(name).layer.value
+
+    def is_set(self, name: str) -> bool:
+        """Whether somebody has chosen a value, or is about to."""
+        return name in self._edited or self._layers.held(name).layer.by_user
 
     def enter(self, name: str, text: str) -> None:
         """Take what was typed into a field; ``errors`` says whether it is allowed."""
-        setting = next(setting for setting in SETTINGS if setting.name == name)
-        if text != self._texts[name]:
-            self._touched.add(name)
-        self._texts[name] = text
+        setting = BY_NAME[name]
+        self._edited[name] = text
         try:
             self._values[name] = parse(setting, text)
         except InvalidValue as error:
             self.errors[name] = str(error)
-        else:
-            self.errors.pop(name, None)
-            if text == self._saved_text(setting):
-                self._touched.discard(name)
+            return
+        self.errors.pop(name, None)
+        if text == self._kept_texts(name)[0]:
+            self._forget(name)
+
+    def reset(self, name: str) -> None:
+        """Go to the layer below: from what was typed to what is kept, from the session to the scope, then below it."""
+        chain = list(dict.fromkeys(self._kept_texts(name)))
+        at = chain.index(self.text(name)) if self.text(name) in chain else -1
+        self.enter(name, chain[min(at + 1, len(chain) - 1)])
 
     def reset_all(self) -> None:
         """Empty every field; a save for all models then takes back what was set for all."""
         for setting in SETTINGS:
-            self.enter(setting.name, "")
-            self._touched.add(setting.name)
+            self.errors.pop(setting.name, None)
+            self._edited[setting.name] = ""
+            self._values[setting.name] = UNSET
 
-    def preview(self) -> GenerationSettings:
-        """What would hold for the next reply with what is typed now."""
-        below = BUILT_IN if self.model_id is None else merge(BUILT_IN, self._store.overrides(None))
-        return merge(below, _settings(self._values))
+    def preview(self) -> Layers:
+        """Who would say what with what is typed now and is valid; that is on top."""
+        layers = self._layers
+        values = {name: value for name, value in self._values.items() if name not in self.errors}
+        untouched: dict[str, Any] = dict.fromkeys(values, UNSET)
+        for layer in (self.scope_layer, Layer.SESSION):
+            layers = layers.with_layer(layer, structs.replace(layers.said[layer], **untouched))
+        return layers.with_layer(Layer.SESSION, merge(layers.said[Layer.SESSION], _settings(values)))
 
-    def save(self, scope: Literal["this model", "all models"]) -> bool:
-        """Write what was changed and is valid; what is not valid stays typed. Blocks; raises SaveError.
+    def chosen(self) -> GenerationSettings:
+        """What was chosen here, by whatever layer; what a preset of it would say."""
+        layers = self.preview()
+        return merge(*(layers.said[layer] for layer in Layer if layer.by_user and layer in layers.said))
 
-        Returns whether there was anything to write.
+    def hidden_by_preset(self) -> tuple[str, ...]:
+        """The settings that all models have, and about which a preset decides here."""
+        said = [_set_values(self._layers.said.get(layer, _NOTHING)) for layer in (Layer.ALL_MODELS, Layer.PRESET)]
+        return tuple(name for name in said[0] if name in said[1])
 
-        What is saved for all models while one model is edited is taken back from that model's own settings, so that
-        it holds there too.
+    def save(self, scope: Scope) -> bool:
+        """Keep what was changed and is valid; what is not valid stays typed. Blocks; raises SaveError.
+
+        Returns whether there was anything to keep. What holds for this session is saved with it. What is saved for
+        all models while one model is edited is taken back from that model's own settings, so that it holds there too.
         """
-        changed = {name: self._values[name] for name in self._touched if name not in self.errors}
-        if scope == "this model":
-            self._write(self.model_id, changed)
+        changed = {name: value for name, value in self._values.items() if name not in self.errors}
+        if scope == "this session":
+            kept = {name: self.below(name).value if value is UNSET else value for name, value in changed.items()}
+            self.desk.keep_for_session(self.model_id, kept)
         else:
-            self._write(None, changed)
-            if self.model_id is not None:
-                self._write(self.model_id, dict.fromkeys(changed, UNSET))
-        self._read(keep=frozenset(self.errors))
+            changed = _set_values(self._layers.said[Layer.SESSION]) | changed
+            if changed:
+                self._write(scope, changed)
+        for name in changed:
+            self._forget(name)
         return bool(changed)
 
-    def _write(self, model_id: str | None, changed: dict[str, Any]) -> None:
-        before = self._store.overrides(model_id)
-        after = _settings(structs.asdict(before) | changed)
-        if after != before:
-            self._store.save(model_id, after)
+    def _write(self, scope: Scope, changed: dict[str, Any]) -> None:
+        store = self.desk.store
+        store.change(self.model_id if scope == "this model" else None, changed)
+        if scope == "all models" and self.model_id is not None:
+            own = _set_values(store.overrides(self.model_id))
+            if back := {name: UNSET for name in changed if name in own}:
+                store.change(self.model_id, back)
+        self.desk.keep_for_session(self.model_id, dict.fromkeys(changed, UNSET))
 
-    def _read(self, keep: frozenset[str] = frozenset()) -> None:
-        """Take the saved values, except for fields that are still being worked on."""
-        saved = self._store.overrides(self.model_id)
-        self._touched &= keep
-        for setting in SETTINGS:
-            if setting.name not in keep:
-                self._texts[setting.name] = self._saved_text(setting)
-                self._values[setting.name] = getattr(saved, setting.name)
+    def _forget(self, name: str) -> None:
+        for kept in (self._edited, self._values, self.errors):
+            kept.pop(name, None)
 
-    def _saved_text(self, setting: Setting) -> str:
-        return show(setting, getattr(self._store.overrides(self.model_id), setting.name))
+    @property
+    def _layers(self) -> Layers:
+        return self.desk.layers(self.model_id)
+
+    def _kept_texts(self, name: str) -> list[str]:
+        """What is kept, the strongest first: for the session, for the scope, and the empty text below both."""
+        said = (self._layers.said[layer] for layer in (Layer.SESSION, self.scope_layer))
+        values = [value for settings in said if (value := getattr(settings, name)) is not UNSET]
+        return [*(show(BY_NAME[name], value) for value in values), ""]
 
 
 def _settings(values: dict[str, Any]) -> GenerationSettings:
     """A struct of values that ``parse`` or the store has checked."""
     return GenerationSettings(**{name: value for name, value in values.items() if value is not UNSET})
+
+
+def _set_values(settings: GenerationSettings) -> dict[str, Any]:
+    return {name: value for name, value in structs.asdict(settings).items() if value is not UNSET}

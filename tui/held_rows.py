@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modeldeck.backend.models import ModelStatus
+from modeldeck.backend.models import HOLDING, ModelStatus
 
 if TYPE_CHECKING:
     from modeldeck.backend.pipeline_manager import PipelineManager
@@ -22,6 +22,11 @@ class HeldRow:
     current: bool = True
     """Whether the chat talks to it."""
     pinned: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether an engine holds it, so that it can be talked to."""
+        return self.status in HOLDING
 
 
 HeldRows = Mapping[str, HeldRow]

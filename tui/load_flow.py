@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from modeldeck.backend.catalog.config_part import is_known
 from modeldeck.backend.errors import (
     BackendError,
     EngineBusy,
     LoadCancelled,
-    NotLoaded,
+    PicklesRefused,
     QuantizationUnavailable,
     RemoteCodeRefused,
 )
@@ -24,24 +25,26 @@ from modeldeck.backend.models import LoadRequest, ModelFormat, ModelInfo, ModelS
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.code_consent import CodeConsent
 from modeldeck.tui.fitting import Fitting
+from modeldeck.tui.held_flow import HeldFlow
+from modeldeck.tui.interrupting import is_typing
 from modeldeck.tui.load_news import LoadNews
 from modeldeck.tui.load_profiles import LoadProfiles
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
+from modeldeck.tui.pickle_consent import PickleConsent
 from modeldeck.tui.read_ahead import ReadAhead
+from modeldeck.tui.replacing_question import ReplacingQuestion
 
 if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
-    from modeldeck.backend.residents import Resident
-    from modeldeck.tui.screens.confirm import Confirm
     from modeldeck.tui.screens.load_dialog import Chosen
     from modeldeck.tui.services import Services
     from modeldeck.tui.shelf import ModelShelf
 
 
 class LoadFlow:
-    """Decides what a wish to load or unload means in the state that the manager is in.
+    """Decides what a wish to load means in the state that the manager is in.
 
     ``shelf`` knows the models, ``show_chat`` is called when the wanted model is already there.
     """
@@ -58,7 +61,8 @@ class LoadFlow:
         self._settings = services.settings
         self._log = services.log
         self._shelf = shelf
-        self._show_chat = show_chat
+        self.held = HeldFlow(screen, services, self.name_of, show_chat)
+        """What can be done with the models that are held."""
         self._remembered = services.remembered
         self._list = services.remembered_list
         self.fitting = Fitting(
@@ -77,12 +81,12 @@ class LoadFlow:
         self._worker: Worker[None] | None = None
         self.news = LoadNews(screen, services, self._find, self.name_of, self.fitting)
         """What is said of loads that nobody asked about."""
-        self._worded = Room()
-        """The plan that the question says."""
+        self.question = ReplacingQuestion(screen, services.manager, self.fitting, self.name_of)
+        """Whether what stands in the way may go."""
         self._read_ahead = ReadAhead(screen, services)
         self._consent = CodeConsent(services)
+        self._pickles = PickleConsent(services)
         self._profiles = LoadProfiles(services)
-        self._question: tuple[Confirm, ModelInfo, LoadRequest] | None = None
 
     def _find(self, model_id: str) -> ModelInfo | None:
         return self._shelf().get(model_id)
@@ -102,8 +106,8 @@ class LoadFlow:
         """Enter on a row: load it, or talk to what is there already."""
         current = self._manager.request
         same = current is not None and current.model_id == model.id
-        if self.switch(model.id):
-            self._show_chat()
+        if self.held.talk_to(model.id):
+            pass
         elif same and self._manager.status is ModelStatus.LOADING:
             self._say(f"{clean_name(model.name)} is being loaded. Escape cancels it.")
         elif same and self._manager.status is ModelStatus.FAILED:
@@ -141,6 +145,7 @@ class LoadFlow:
             adapters=self._shelf().adapters_of(model.id),
             look_at_code=lambda: self._consent.look(model),
             own_code=own_code,
+            look_at_pickles=self._pickles.is_allowed if self._pickles.concerns(model) else None,
         )
         self._screen.app.push_screen(dialog, answered)
         self._read_ahead.begin(model)
@@ -153,47 +158,16 @@ class LoadFlow:
         if self._refuse_broken(model):
             return
         room = self.fitting.room(model, request)
+        if room.one_too_many:
+            limit = f"As many models are held as max_models allows ({len(room.keeps)})"
+            self._say(f"{limit}, and all of them are pinned: unpin one with p, or unload it with u.", "warning")
+            return
         may_go = {*(chosen.room.unload_ids if chosen is not None else ()), model.id}
         unsaid = not may_go.issuperset(room.unload_ids) or (room.ends_reply and chosen is None)
         if self._manager.load_running or unsaid:
-            self._confirm_replacing(model, request, chosen)
+            self.question.ask(model, request, lambda room: self._run(model, request, room, chosen, replace=True))
         else:
             self._run(model, request, room, chosen, replace=False)
-
-    def switch(self, model_id: str) -> bool:
-        """Talk to this model, if it is held."""
-        try:
-            self._manager.switch(model_id)
-        except NotLoaded:
-            return False
-        return True
-
-    def switch_to_number(self, number: int) -> None:
-        """Talk to the model with this number."""
-        if (found := next((one for one in self._manager.residents if one.number == number), None)) is None:
-            self._say(f"No model has the number {number}.")
-        elif self.switch(found.model_id):
-            self._show_chat()
-
-    def switch_back(self) -> None:
-        """Talk to the model that was talked to before this one."""
-        if (before := self._manager.residents.previous) is None:
-            self._say("No other model is loaded.")
-        elif self.switch(before.model_id):
-            self._show_chat()
-
-    def pin(self, model: ModelInfo | None) -> None:
-        """Pin this model if it is held, else the one that is talked to; or take the pin away."""
-        if (resident := self._meant(model)) is not None:
-            self._manager.pin(resident.model_id, not resident.pinned)
-            name = clean_name(self.name_of(resident.model_id))
-            said = "is pinned: it stays loaded until u" if resident.pinned else "is no longer pinned"
-            self._say(f"{name} {said}.")
-
-    def _meant(self, model: ModelInfo | None) -> Resident | None:
-        """The highlighted model where that is held, else the current one."""
-        residents = self._manager.residents
-        return (residents.find(model.id) if model is not None else None) or residents.current
 
     def cancel(self) -> bool:
         """Stop the load; False when none runs."""
@@ -204,11 +178,6 @@ class LoadFlow:
         else:
             self._screen.run_worker(self._manager.cancel_load(), group="cancel", exit_on_error=False)
         return True
-
-    def unload(self, model: ModelInfo | None) -> None:
-        """Give the memory of this model back if it is held, else that of the current one; its reply ends first."""
-        if (resident := self._meant(model)) is not None:
-            self._screen.run_worker(self._unload(resident.model_id), group="engine", exit_on_error=False)
 
     def show_error(self) -> None:
         """The sentence, what stands behind it, and another try."""
@@ -246,36 +215,6 @@ class LoadFlow:
         self._say(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.why_not_loadable, 400)}", "warning")
         return True
 
-    def _confirm_replacing(self, model: ModelInfo, request: LoadRequest, chosen: Chosen | None) -> None:
-        from modeldeck.tui.screens.confirm import Confirm
-
-        def answered(yes: bool | None) -> None:
-            room = self.fitting.room(model, request)
-            if yes and set(self._worded.unload_ids).issuperset(room.unload_ids):
-                self._run(model, request, room, chosen, replace=True)
-            elif yes:
-                self._confirm_replacing(model, request, chosen)  # memory has become shorter since
-
-        yes = f"Load {clean_name(model.name)}"
-        question = Confirm("Replace a model", self._replacing_words(model, request), yes)
-        self._question = (question, model, request)
-        self._screen.app.push_screen(question, answered)
-
-    def keep_question_true(self) -> None:
-        """What was asked about may have ended while nobody answered."""
-        if self._question is not None and self._question[0].is_attached:
-            question, model, request = self._question
-            question.ask(self._replacing_words(model, request))
-
-    def _replacing_words(self, model: ModelInfo, request: LoadRequest) -> str:
-        from modeldeck.tui.fit_words import replacing_words  # nothing is asked before the first frame
-
-        loading = self._manager.request if self._manager.load_running else None
-        stops = self.name_of(loading.model_id) if loading is not None else ""
-        self._worded = room = self.fitting.room(model, request)
-        needs = self.fitting.estimate(model, request, credit=room.credit)
-        return replacing_words(model, stops, room, needs, self.name_of)
-
     def _run(self, model: ModelInfo, request: LoadRequest, room: Room, chosen: Chosen | None, *, replace: bool) -> None:
         self._worker = self._screen.run_worker(
             self._load(model, request, room, chosen, replace=replace), name="load", group="engine", exit_on_error=False
@@ -290,9 +229,18 @@ class LoadFlow:
         if applied is None:
             self._say(f"The code of {clean_name(model.name)} is not what you allowed; look at it again.", "warning")
             return
+        cannot_do_without = model.needs_remote_code and not is_known(model.architecture or "")
+        if cannot_do_without and chosen is None and not applied.trust_remote_code:
+            self._say(f"{clean_name(model.name)} has code of its own, which you have not allowed as it is now.")
+            self.options(model)
+            return
         if digest:
             await self._consent.answer(model, digest, allowed=request.trust_remote_code)
-        request = applied
+        request = await self._pickles.applied(model, applied, answered=chosen is not None)
+        if model.format is ModelFormat.PICKLE and chosen is None and not request.allow_pickles:
+            self._say(f"The weights of {clean_name(model.name)} are pickled, and you have not allowed them.")
+            self.options(model)
+            return
         wait_for = chosen.wait_for if chosen is not None else None
         steps = self._manager.load(request, unload=room.unload_ids, wait_for=wait_for, replace=replace)
         try:
@@ -307,13 +255,15 @@ class LoadFlow:
         except QuantizationUnavailable as error:
             if self._manager.failure is None or self._manager.failure.request != request:
                 pass  # another load has taken its place
-            elif self._is_typing():  # what is typed must not answer a question that has just appeared
+            elif is_typing(self._screen):  # what is typed must not answer a question that has just appeared
                 self._say(f"{error} Press e for other options.", "warning")
             else:
                 self._offer_full_precision(request, error)
         except BackendError as error:
             if isinstance(error, RemoteCodeRefused):
                 self._needs_code.add(request.model_id)
+            elif isinstance(error, PicklesRefused):
+                self._pickles.refused(request.model_id)
         finally:
             self._screen.post_message(EngineChanged())
 
@@ -324,20 +274,14 @@ class LoadFlow:
             return
         chosen = options_of(request)
         request = structs.replace(request, gpu_uuids={})  # which are looked up for each load
-        plain = structs.replace(request, trust_remote_code=False) == default_request(self._settings, model)
+        asked = structs.replace(request, trust_remote_code=False, allow_pickles=False)  # which are never kept here
+        plain = asked == default_request(self._settings, model)
         try:
             await asyncio.to_thread(self._remembered.put, model.id, None if plain else chosen)
             await asyncio.to_thread(self._list.add_recent, model.id)
         except (OSError, UnicodeEncodeError) as error:
             self._log.append(f"How {clean_name(model.name)} was loaded is not remembered: {clean_name(str(error))}")
         self.fitting.outdate()  # enter would load it otherwise now
-
-    def _is_typing(self) -> bool:
-        """Whether the keys go into a text, or to another dialog."""
-        from textual.widgets import Input, TextArea  # by now they are there
-
-        app = self._screen.app
-        return app.screen is not self._screen or isinstance(app.focused, Input | TextArea)
 
     def _offer_full_precision(self, request: LoadRequest, error: QuantizationUnavailable) -> None:
         from modeldeck.tui.screens.confirm import Confirm
@@ -349,14 +293,6 @@ class LoadFlow:
 
         title = f"{request.quantization.value} cannot be applied"
         self._screen.app.push_screen(Confirm(title, str(error), "Load in full precision"), answered)
-
-    async def _unload(self, model_id: str) -> None:
-        try:
-            await self._manager.unload(model_id)
-        except BackendError as error:
-            self._say(str(error), "error")
-        finally:
-            self._screen.post_message(EngineChanged())
 
     def _say(self, sentence: str, severity: str = "information") -> None:
         self._log.append(sentence)

@@ -10,12 +10,13 @@ from msgspec import structs
 from modeldeck.backend.errors import NotEnoughMemory
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT
 from modeldeck.backend.manager_state import Reason
-from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.models import LoadedModel, ModelInfo, ModelStatus
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.fitting import Fitting
 from modeldeck.tui.format import minutes
 from modeldeck.tui.freed_words import freed_words, missing_sentence
 from modeldeck.tui.messages import EngineChanged
+from modeldeck.tui.template_watch import TemplateWatch
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
@@ -43,6 +44,8 @@ class LoadNews:
         self._find = find
         self._name_of = name_of
         self._fitting = fitting
+        self._templates = TemplateWatch(services)
+        self._loaded_told: LoadedModel | None = None
         self._failure_told: Failure | None = None
         self.advice = ""
         """What is known beside the error about the last failure: the figures, and what to press; often empty."""
@@ -50,6 +53,10 @@ class LoadNews:
     def tell(self) -> None:
         """Say what is new; call it whenever the manager has changed."""
         self._tell_failure()
+        loaded = self._manager.loaded
+        if loaded is not None and loaded != self._loaded_told:
+            self._screen.run_worker(self._tell_template(loaded), group="template", exit_on_error=False)
+        self._loaded_told = loaded
 
     def tell_unloaded(self, gone: Unloaded) -> None:
         """What came back is for the log; what did not, and what nobody asked for, is worth a word more."""
@@ -63,6 +70,12 @@ class LoadNews:
         if missing := missing_sentence(gone.freed):
             self._log.append(missing)
             self._notify(missing, "warning")
+
+    async def _tell_template(self, loaded: LoadedModel) -> None:
+        name = self._name_of(loaded.model_id)
+        if news := await self._templates.news(loaded, self._find(loaded.model_id), name):
+            self._log.append(news)
+            self._notify(news, "warning")
 
     def _notify(self, said: str, severity: SeverityLevel) -> None:
         self._screen.notify(said, severity=severity, timeout=12, markup=False)

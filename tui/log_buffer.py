@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from modeldeck.backend.redaction import redact
 from modeldeck.backend.text import clean_name
 
 _logger = logging.getLogger("modeldeck.engine")
@@ -16,7 +17,10 @@ MAX_LINE_LENGTH = 2000
 
 
 class EngineLogBuffer:
-    """Keeps the last lines, made harmless, and tells whoever looks. Everything happens on the thread of the loop."""
+    """Keeps the last lines, harmless and without credentials, and tells whoever looks.
+
+    Everything happens on the thread of the loop.
+    """
 
     def __init__(self, max_lines: int = MAX_LINES) -> None:
         self.lines: deque[str] = deque(maxlen=max_lines)
@@ -26,7 +30,7 @@ class EngineLogBuffer:
 
     def append(self, line: str) -> None:
         """Keep a line of the engine's stderr, or several."""
-        for part in line.rstrip("\n").split("\n"):
+        for part in redact(line).rstrip("\n").split("\n"):
             text = clean_name(part.rstrip("\r").expandtabs(4), MAX_LINE_LENGTH)
             self.lines.append(text)
             self.total += 1

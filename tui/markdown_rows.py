@@ -7,7 +7,7 @@ of 126 ms for 2,000 tokens); rows are drawn once and cost nothing afterwards.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from io import StringIO
 
 from markdown_it import MarkdownIt
@@ -82,8 +82,7 @@ class MarkdownRenderer:
             legacy_windows=False,
             theme=_theme(look),
         )
-        self._parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-        self._parser.core.ruler.push("tame", partial(_tame, image_addresses=image_addresses))
+        self._parser = _parser(image_addresses=image_addresses)
 
     def rows(self, source: str) -> list[Strip]:
         """The rows of one block, without blank rows around it."""
@@ -114,6 +113,15 @@ def code_strip(row: str, width: int, look: Look) -> Strip:
     """One row of code without colours of its own."""
     style = Style(bgcolor=look.code_background)
     return Strip([Segment(f" {row}", style)]).adjust_cell_length(width, style)
+
+
+@cache
+def _parser(*, image_addresses: bool) -> MarkdownIt:
+    """One for every reply and thread, which parsing does not change: each has 200 kB of expressions for links."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+    parser.core.ruler.push("tame", partial(_tame, image_addresses=image_addresses))
+    parser.parse("# *one*")  # the rules are gathered now, and no thread sees a part of them
+    return parser
 
 
 def _theme(look: Look) -> Theme:

@@ -10,6 +10,9 @@ _MARKS = {
     ModelStatus.NOT_LOADED: ("○", "o"),
     ModelStatus.LOADING: ("◐", "~"),
     ModelStatus.LOADED: ("●", "*"),
+    ModelStatus.PARKING: ("◐", "~"),
+    ModelStatus.PARKED: ("z", "z"),
+    ModelStatus.WAKING: ("◐", "~"),
     ModelStatus.UNLOADING: ("◐", "~"),
     ModelStatus.FAILED: ("✗", "x"),
 }

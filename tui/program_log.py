@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from contextlib import suppress
 from io import TextIOWrapper
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from queue import SimpleQueue
 
+from modeldeck.backend.redaction import redact
 from modeldeck.backend.text import clean_text
+from modeldeck.config.atomic import make_private_folder
 
 MAX_BYTES = 2 * 2**20
 """A log file of this size is put aside; two old ones are kept."""
-
-_SECRETS = (
-    (re.compile(r"\bhf_[A-Za-z0-9]{6,}"), "hf_[removed]"),
-    (re.compile(r"(?i)\b(bearer|authorization:)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [removed]"),
-)
-
-
-def redact(text: str) -> str:
-    """Take Hugging Face tokens and ``Bearer`` credentials out of a text."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
+MOST_WAITING = 20_000
+"""Lines that may wait to be written; while there are more, those of less than a warning are only counted."""
 
 
 def start_logging(path: Path) -> None:
     """Send the program's log to ``path``. A log that cannot be written never keeps the program from running."""
     with suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         handler = _PrivateFile(path, maxBytes=MAX_BYTES, backupCount=2, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(_Background(handler))
@@ -53,9 +44,22 @@ class _Background(QueueHandler):
     def __init__(self, target: logging.Handler) -> None:
         lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
         super().__init__(lines)
+        self._waiting = lines.qsize
         self._target = target
+        self._left_out = 0
         self._listener: QueueListener | None = QueueListener(lines, target)
         self._listener.start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Have a line written, or count it where a flood is ahead of the disk."""
+        if self._waiting() >= MOST_WAITING and record.levelno < logging.WARNING:
+            self._left_out += 1
+            return
+        if self._left_out:
+            said = f"{self._left_out} lines came too fast to be kept."
+            self._left_out = 0
+            super().enqueue(logging.LogRecord(record.name, logging.WARNING, "", 0, said, None, None))
+        super().enqueue(record)
 
     def flush(self) -> None:
         """Return once everything is in the file."""

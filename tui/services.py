@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from modeldeck.config.remembered_list import RememberedList
     from modeldeck.config.settings import Settings
     from modeldeck.config.store import ConfigProblem, GenerationStore
+    from modeldeck.tui.chats.store import ChatStore
+    from modeldeck.tui.generation_desk import GenerationDesk
     from modeldeck.tui.log_buffer import EngineLogBuffer
     from modeldeck.tui.memory_feed import MemoryFeed
 
@@ -31,6 +33,8 @@ class Services:
     problems: tuple[ConfigProblem, ...]
     """What is wrong with the files of the user; the app starts all the same and says so."""
     generation: GenerationStore
+    desk: GenerationDesk
+    """The same with what the models' own files say and what holds for this session."""
     manager: PipelineManager
     catalog: LiveCatalog
     """The models of this machine, followed by a child of its own."""
@@ -41,6 +45,10 @@ class Services:
     """The prepared copies of GGUF models."""
     consents: Consents
     """Which models may run code of their own."""
+    pickle_consents: Consents
+    """Which pickled weights may be read."""
+    templates: Consents
+    """Which chat template a model had at its last load."""
     profiles: Profiles
     """Named ways to load."""
     remembered: RememberedLoads
@@ -53,6 +61,8 @@ class Services:
     """How long they took."""
     remembered_list: RememberedList
     """Favourites, recents and the order of the list."""
+    chats: ChatStore
+    """The conversations."""
 
 
 def build_services(
@@ -60,11 +70,15 @@ def build_services(
     *,
     start_engine: EngineStarter | None = None,
     start_download: EngineStarter | None = None,
+    ascii_only: bool = False,
 ) -> Services:
     """Read the user's files and build everything; starts no process and imports nothing heavy.
 
-    ``start_engine`` and ``start_download`` replace the real children, which tests do.
+    ``start_engine`` and ``start_download`` replace the real children, which tests do; ``ascii_only`` holds whatever
+    the user's file says, for terminals that cannot draw more.
     """
+    from msgspec import structs
+
     from modeldeck.backend.catalog.live_catalog import LiveCatalog
     from modeldeck.backend.catalog.places import Places
     from modeldeck.backend.embedded import embedded_downloader, embedded_engine, embedded_scanner
@@ -78,10 +92,13 @@ def build_services(
     from modeldeck.config.remembered_list import RememberedList
     from modeldeck.config.settings import model_folders
     from modeldeck.config.store import GenerationStore, load_settings
+    from modeldeck.tui.chats.store import ChatStore
+    from modeldeck.tui.generation_desk import GenerationDesk
     from modeldeck.tui.log_buffer import EngineLogBuffer
     from modeldeck.tui.memory_feed import MemoryFeed
 
     settings, problems = load_settings(paths.config_file)
+    settings = structs.replace(settings, ascii=settings.ascii or ascii_only)
     generation = GenerationStore(paths.generation_file)
     generation_problems = generation.load()
     remembered_list = RememberedList(paths.remembered_list)
@@ -100,6 +117,7 @@ def build_services(
         settings=settings,
         problems=(*problems, *generation_problems, *profile_problems, *remembered_list.problems),
         generation=generation,
+        desk=GenerationDesk(generation),
         manager=manager,
         catalog=LiveCatalog(
             Places.of(model_folders(settings, paths), paths.hub_cache),
@@ -111,10 +129,13 @@ def build_services(
         start_download=start_download or embedded_downloader(settings, paths, log.append),
         gguf_copies=GgufCopies(paths.gguf_copies),
         consents=Consents(paths.consents),
+        pickle_consents=Consents(paths.pickle_consents),
+        templates=Consents(paths.templates),
         profiles=profiles,
         remembered=RememberedLoads(paths.remembered_loads),
         memory=memory,
         measurements=Measurements(paths.measurements),
         past_loads=PastLoads(paths.load_times),
         remembered_list=remembered_list,
+        chats=ChatStore(paths.chats),
     )

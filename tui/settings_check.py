@@ -35,20 +35,23 @@ def node_classes() -> tuple[type[DOMNode], ...]:
     from modeldeck.tui.screens.help import HelpScreen
     from modeldeck.tui.screens.load_dialog import LoadDialog
     from modeldeck.tui.screens.main import MainScreen
+    from modeldeck.tui.screens.preset_dialog import PresetDialog
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.chat_view import ChatView
     from modeldeck.tui.widgets.details_view import DetailsView
     from modeldeck.tui.widgets.devices_view import DevicesView
+    from modeldeck.tui.widgets.few_choices import FewChoices
+    from modeldeck.tui.widgets.fields import Choice
     from modeldeck.tui.widgets.filter_field import ModelFilter
-    from modeldeck.tui.widgets.load_fields import Choice
+    from modeldeck.tui.widgets.fold_row import FoldRow
     from modeldeck.tui.widgets.log_view import LogView
     from modeldeck.tui.widgets.model_browser import ModelBrowser
     from modeldeck.tui.widgets.prompt import Prompt
-    from modeldeck.tui.widgets.setting_row import OnOff
     from modeldeck.tui.widgets.shelf_list import ShelfList
 
     panes = (ModelBrowser, ModelFilter, ShelfList, ChatPanel, ChatView, Prompt, DetailsView, LogView, DevicesView)
-    return (ModeldeckApp, MainScreen, *panes, LoadDialog, Choice, GenerationEditor, OnOff, HelpScreen)
+    forms = (GenerationEditor, FewChoices, FoldRow, PresetDialog)
+    return (ModeldeckApp, MainScreen, *panes, LoadDialog, Choice, *forms, HelpScreen)
 
 
 def _theme_problems(theme: str, themes: Iterable[str] | None) -> Iterator[str]:

@@ -19,19 +19,25 @@ from modeldeck.tui.marks import status_mark
 from modeldeck.tui.memory_history import MemoryHistory
 
 if TYPE_CHECKING:
+    from modeldeck.backend.download_messages import DownloadProgress
     from modeldeck.backend.memory import DeviceMemory, MemoryReading
-    from modeldeck.backend.protocol import DownloadProgress, LoadProgress
+    from modeldeck.backend.protocol import LoadProgress
 
 _STYLES = {
     ModelStatus.NOT_LOADED: "$text-muted",
     ModelStatus.LOADING: "bold $text-accent",
     ModelStatus.LOADED: "bold $text-success",
+    ModelStatus.PARKING: "bold $text-accent",
+    ModelStatus.PARKED: "$text-muted",
+    ModelStatus.WAKING: "bold $text-accent",
     ModelStatus.UNLOADING: "bold $text-accent",
     ModelStatus.FAILED: "bold $text-error",
 }
 _WORTH_SAYING = 50_000_000
 """Bytes; what shows as 0.0 GB says nothing."""
 _BAR_CELLS = 8
+_WORTH_WORRYING = 10
+"""Seconds; a load that moves tells of it several times in a second."""
 _TREND_SECONDS = 10
 _SEPARATOR = " · "
 _Pair = tuple[Content, Content]
@@ -58,6 +64,8 @@ class StatusFacts:
     download: DownloadProgress | None = None
     download_name: str = ""
     elapsed: int = 0
+    idle: int = 0
+    """Seconds in which the load has made no progress; small ones are nothing to speak of."""
     download_elapsed: int = 0
     memory: MemoryReading | None = None
     history: MemoryHistory | None = None
@@ -144,7 +152,9 @@ def _state_words(facts: StatusFacts) -> list[_Word]:
         case ModelStatus.LOADED:
             held = f"also {engine.others}" if engine.others else ""
             return _in_order(word for word in (engine.device, engine.precision, "pinned" * engine.pinned, held) if word)
-        case ModelStatus.UNLOADING:
+        case ModelStatus.PARKED:
+            return _in_order(word for word in (engine.parked, "z wakes it", engine.way_back) if word)
+        case ModelStatus.PARKING | ModelStatus.WAKING | ModelStatus.UNLOADING:
             return _in_order([_clock(facts.elapsed)])
         case ModelStatus.FAILED:
             return _in_order([engine.error, "e shows why"])
@@ -156,7 +166,9 @@ def _loading_words(facts: StatusFacts) -> list[_Word]:
     """Stage, figures, times, key. How long it will take is worth more than how long it has taken."""
     progress, known = facts.progress, facts.seconds_left is not None
     words = [_Word(f"{_clock(facts.elapsed)} so far", 6 if known else 1)]
-    if facts.seconds_left is not None:
+    if facts.idle >= _WORTH_WORRYING:
+        words.append(_Word(f"no progress for {facts.idle} s", 0))
+    elif facts.seconds_left is not None:
         words.append(_Word(f"about {_rounded(facts.seconds_left)} left", 2))
     words.append(_Word("esc cancels", 3))
     if progress is None:

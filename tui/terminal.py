@@ -20,6 +20,8 @@ from typing import Any
 
 HANGUP_EXIT = 128 + signal.SIGHUP
 TERMINATED_EXIT = 128 + signal.SIGTERM
+_ENGINES_GRACE_SECONDS = 1.5
+"""How long engines may take to end when the program does; none is there 2 seconds after."""
 _GRACE_SECONDS = 3.0
 """How long an orderly end may take before the process is ended."""
 _POLL_MILLISECONDS = 500
@@ -48,7 +50,7 @@ class TerminalGuard:
         self._handlers: dict[int, Any] = {}
 
     def start(self) -> None:
-        """Watch from now on; called on the main thread by the running app."""
+        """Watch from now on; called on the main thread and within the loop, before the app changes the terminal."""
         self._loop = asyncio.get_running_loop()
         self._modes = _terminal_modes()
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -93,11 +95,13 @@ class TerminalGuard:
             self._loop.call_soon_threadsafe(self._leave, code)
 
     def _insist(self, code: int) -> None:
-        if self._stopped.wait(_GRACE_SECONDS):
+        if self._stopped.wait(_ENGINES_GRACE_SECONDS):
             return
         for pid in self._engine_pids():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
+        if self._stopped.wait(_GRACE_SECONDS - _ENGINES_GRACE_SECONDS):
+            return
         self._restore_terminal()
         os._exit(code)
 
@@ -120,12 +124,8 @@ def _write_nowhere() -> None:
 
 
 def _terminal_modes() -> list[Any] | None:
-    """The modes to go back to; the app has already changed them when it runs, so these are mended."""
+    """The modes to go back to; None where they are not known."""
     try:
-        modes = termios.tcgetattr(0)
+        return termios.tcgetattr(0)
     except (termios.error, OSError):
         return None
-    modes[0] |= termios.ICRNL | termios.IXON
-    modes[1] |= termios.OPOST
-    modes[3] |= termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN
-    return modes

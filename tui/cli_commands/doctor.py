@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import sys
@@ -83,11 +84,12 @@ def make_report(workspace: Workspace) -> Report:
         requirements = {name: line for name, line in requirements.items() if name not in wanted}
     complaints += examination.package_complaints(own, requirements)
     folders = examination.look_at_folders(workspace.paths, workspace.model_folders)
-    complaints += examination.folder_complaints(folders)
+    complaints += (*examination.folder_complaints(folders), *examination.owner_complaints(workspace.paths))
     models, _ = every_model(workspace, keep_index=False)  # looking changes nothing
-    complaints += _model_complaints(models)
+    complaints += (*_model_complaints(models), *examination.hub_complaints(os.environ))
     with redirect_stdout(sys.stderr):  # a driver's library may print, and standard output is data
         memory, devices = MemoryMonitor().read(), available_devices()
+    complaints += examination.gpu_complaints(engine if isinstance(engine, Interpreter) else own, len(memory.devices))
     if memory.problem:
         complaints.append(Complaint(f"GPU memory cannot be read: {memory.problem}", "", needed=False))
     generation_problems = GenerationStore(workspace.paths.generation_file).load()

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from modeldeck.backend import bootstrap
 from modeldeck.backend.embedded import engine_command
+from modeldeck.backend.hub_endpoint import is_in_the_clear, other_hub
+from modeldeck.config.ownership import refusal
 from modeldeck.config.paths import Paths
 
 ENGINE_PACKAGES = (*bootstrap.NEEDED, "bitsandbytes", "gguf", "sentencepiece")
@@ -130,6 +132,22 @@ def package_complaints(interpreter: Interpreter, requirements: dict[str, str]) -
             yield Complaint(f"{name} {version} is not {requirement}", line, needed=False)
 
 
+def gpu_complaints(interpreter: Interpreter, gpus: int) -> Iterator[Complaint]:
+    """A PyTorch that was built for the CPU alone on a machine with GPUs, whose drivers answer."""
+    version = interpreter.packages.get("torch")
+    if gpus and version is not None and version.endswith("+cpu"):
+        line = f"{shlex.quote(interpreter.executable)} -m pip install --force-reinstall torch"
+        yield Complaint(f"torch {version} is built without CUDA and uses no GPU", line, needed=False)
+
+
+def hub_complaints(environ: Mapping[str, str]) -> Iterator[Complaint]:
+    """Another hub than Hugging Face's, to which the token goes."""
+    if hub := other_hub(environ):
+        clear = " in the clear" if is_in_the_clear(environ["HF_ENDPOINT"]) else ""
+        text = f"HF_ENDPOINT is set: downloads come from {hub}, and the token would go there{clear}"
+        yield Complaint(text, "unset HF_ENDPOINT", needed=False)
+
+
 def look_at_folders(paths: Paths, model_folders: tuple[Path, ...]) -> tuple[Folder, ...]:
     """Each folder once, with what may be done with it; nothing is created."""
     named = (
@@ -153,6 +171,12 @@ def folder_complaints(folders: tuple[Folder, ...]) -> Iterator[Complaint]:
         elif not folder.writable and folder.name in {"config", "state", "cache"}:
             lost = {"config": "settings cannot be saved", "state": "no log is kept", "cache": "no copies are kept"}
             yield Complaint(f"{folder.path} cannot be written: {lost[folder.name]}", f"chmod u+rwx {place}", False)
+
+
+def owner_complaints(paths: Paths) -> Iterator[Complaint]:
+    """Folders that are another user's, with which the program does not begin."""
+    if problem := refusal(paths):
+        yield Complaint(problem, "", needed=True)
 
 
 def _look_at(name: str, path: Path) -> Folder:

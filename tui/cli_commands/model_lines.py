@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
+from modeldeck.backend.lookalikes import odd_letters
 from modeldeck.backend.model_shape import AdapterShape, ModelShape
 from modeldeck.backend.models import ModelFormat, ModelInfo
-from modeldeck.tui.format import parameters, size, whole
+from modeldeck.tui.format import moment, parameters, size, whole
 
 _LAYER_WORDS = {
     "full_attention": "full attention",
@@ -66,6 +66,8 @@ def shape_lines(shape: ModelShape) -> Iterator[tuple[str, str]]:
 
 def _what_it_is(model: ModelInfo) -> Iterator[tuple[str, str]]:
     yield "name", model.name
+    if odd := odd_letters(model.name):
+        yield "beware", f"its name {odd}"
     yield "id", model.id
     yield "path", model.path
     yield "source", model.source.value
@@ -93,7 +95,7 @@ def _what_it_is(model: ModelInfo) -> Iterator[tuple[str, str]]:
         yield "chat template", "yes" if model.has_chat_template else "no: prompts are completed as plain text"
     yield "remote code", "needed, allow it with --trust-remote-code" if model.needs_remote_code else "not needed"
     if model.format is ModelFormat.PICKLE:
-        yield "weights", "pickled: loading them can run code that came with them"
+        yield "weights", "pickled, a form that can hold code: allow them with --allow-pickles"
     if model.licence is not None:
         yield "licence", model.licence
     if model.tags:
@@ -116,7 +118,7 @@ def _files(model: ModelInfo) -> Iterator[tuple[str, str]]:
     elif model.disk_bytes:
         yield "on disk", size(model.disk_bytes)
     if model.last_used is not None:
-        yield "last used", f"{datetime.fromtimestamp(model.last_used).astimezone():%Y-%m-%d %H:%M}"
+        yield "last used", moment(model.last_used)
 
 
 def _files_word(count: int) -> str:

@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 from rich.cells import cell_len, set_cell_size
 
+from modeldeck.backend.redaction import redact
 from modeldeck.backend.text import clean_text
 from modeldeck.tui.exit_codes import ExitCode
 
@@ -23,8 +24,8 @@ def say(text: str = "", end: str = "\n") -> None:
 
 
 def note(text: str) -> None:
-    """Print a message, warning or progress."""
-    print(clean_text(text), file=sys.stderr, flush=True)  # noqa: T201  # as above
+    """Print a message, warning or progress, without credentials."""
+    print(clean_text(redact(text)), file=sys.stderr, flush=True)  # noqa: T201  # as above
 
 
 def fail(text: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:

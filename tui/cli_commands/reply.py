@@ -11,18 +11,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
+from msgspec import structs
 
+from modeldeck.backend.chat_messages import ChatMessage, GenerationStats
 from modeldeck.backend.embedded import embedded_engine
 from modeldeck.backend.errors import BackendError, NotEnoughMemory
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.measurements import Measurement, Measurements
-from modeldeck.backend.models import ChatMessage, GenerationStats, LoadRequest, ModelInfo, Quantization
+from modeldeck.backend.model_defaults import read_model_defaults
+from modeldeck.backend.models import LoadRequest, ModelInfo, Quantization
 from modeldeck.backend.pipeline_manager import PipelineManager
-from modeldeck.backend.protocol import TokensGenerated
+from modeldeck.backend.protocol import GenerationFinished, TokensGenerated
 from modeldeck.backend.text import clean_name
-from modeldeck.config.generation import GenerationSettings, merge
+from modeldeck.config.generation import GenerationSettings
+from modeldeck.config.generation_layers import Layer
 from modeldeck.config.settings import Settings
 from modeldeck.config.store import GenerationStore
+from modeldeck.config.wording import did_you_mean
 from modeldeck.tui.cli_commands.estimating import refuse_what_does_not_fit
 from modeldeck.tui.cli_commands.obtaining import find_or_download
 from modeldeck.tui.cli_commands.options import LOAD_SETTINGS, given_options
@@ -30,6 +35,7 @@ from modeldeck.tui.cli_commands.output import fail, note, say
 from modeldeck.tui.cli_commands.signals import until_signal
 from modeldeck.tui.exit_codes import ExitCode
 from modeldeck.tui.format import seconds, tokens, tokens_per_second
+from modeldeck.tui.settings_line import conflicts
 
 if TYPE_CHECKING:
     from modeldeck.tui.cli_commands.workspace import Workspace
@@ -40,11 +46,15 @@ _SOME_TOKENS = 512
 
 
 def read_prompt(prompt: str | None) -> str:
-    """The prompt of the command line, or all of standard input. Raises ``typer.BadParameter`` for an empty one."""
-    if prompt is None or prompt == "-":
-        if sys.stdin.isatty():
-            note("Type the prompt; ctrl+d on an empty line ends it.")
-        prompt = sys.stdin.read()
+    """The prompt of the command line, or all of standard input. Raises ``typer.BadParameter`` where it is no text."""
+    try:
+        if prompt is None or prompt == "-":
+            if sys.stdin.isatty():
+                note("Type the prompt; ctrl+d on an empty line ends it.")
+            prompt = sys.stdin.read()
+        prompt.encode()  # standard input refuses such bytes itself, but for some locales
+    except UnicodeError:
+        raise typer.BadParameter("it is not UTF-8 text", param_hint="PROMPT") from None
     if not prompt.strip():
         raise typer.BadParameter("it is empty", param_hint="PROMPT")
     return prompt
@@ -57,8 +67,10 @@ def run_model(
     options: Mapping[str, object],
     *,
     trust_remote_code: bool,
+    allow_pickles: bool = False,
     quiet: bool,
     force: bool = False,
+    preset: str | None = None,
 ) -> ExitCode:
     """Reply to the prompt with the model that the text names, and say how it ended.
 
@@ -66,16 +78,21 @@ def run_model(
     """
     given = GenerationSettings(**given_options(GenerationSettings, options))  # type: ignore[arg-type]  # checked there
     load = given_options(Settings, {name: options.get(name) for name in LOAD_SETTINGS})
-    prompt = read_prompt(prompt)
-    progress = _silence if quiet else note
-    model = find_or_download(workspace, text, progress)
-    if not model.loadable:
-        fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.why_not_loadable, 400)}")
     store = GenerationStore(workspace.paths.generation_file)
     for problem in store.load():
         note(f"modeldeck: {problem}")
-    request = _request(workspace.settings, model, load, trust_remote_code=trust_remote_code)
-    settings = merge(store.effective(model.id), given)
+    if preset is not None and preset not in store.preset_names:
+        raise typer.BadParameter(
+            f"there is no such preset{did_you_mean(preset, store.preset_names)}", param_hint="--preset"
+        )
+    prompt = read_prompt(prompt)
+    progress = _silence if quiet else note
+    model = find_or_download(workspace, text, progress, allow_pickles=allow_pickles)
+    if not model.loadable:
+        fail(f"{clean_name(model.name)} cannot be loaded: {clean_name(model.why_not_loadable, 400)}")
+    plain = _request(workspace.settings, model, load)
+    request = structs.replace(plain, trust_remote_code=trust_remote_code, allow_pickles=allow_pickles)
+    settings = _settings(store, model, preset, given, progress)
     if not force:
         new_tokens = settings.max_new_tokens
         refuse_what_does_not_fit(workspace, model, request, len(prompt) // 2 + (new_tokens or _SOME_TOKENS))
@@ -85,9 +102,7 @@ def run_model(
     return asyncio.run(until_signal(_reply(manager, request, ChatMessage("user", prompt), settings, progress)))
 
 
-def _request(
-    settings: Settings, model: ModelInfo, load: Mapping[str, object], *, trust_remote_code: bool
-) -> LoadRequest:
+def _request(settings: Settings, model: ModelInfo, load: Mapping[str, object]) -> LoadRequest:
     """What the app would do, and what was asked for on this command line."""
     request = default_request(settings, model)
     return LoadRequest(
@@ -96,10 +111,26 @@ def _request(
         device=str(load.get("device", request.device)),
         dtype=str(load.get("dtype", request.dtype)),
         quantization=Quantization(str(load.get("quantization", request.quantization))),
-        trust_remote_code=trust_remote_code,
         prepared_copy_limit_bytes=request.prepared_copy_limit_bytes,
         size_bytes=request.size_bytes,
     )
+
+
+def _settings(
+    store: GenerationStore,
+    model: ModelInfo,
+    preset: str | None,
+    given: GenerationSettings,
+    progress: Callable[[str], None],
+) -> GenerationSettings:
+    """What the app would ask for, with what was given here on top; says what will not be as it suggests."""
+    layers = store.layers(model.id).with_layer(Layer.MODEL_FILE, read_model_defaults(model.path))
+    if preset is not None:
+        layers = layers.with_layer(Layer.PRESET, store.preset_values(preset))
+    layers = layers.with_layer(Layer.SESSION, given)
+    for sentence in conflicts(layers, context_length=model.context_length):
+        progress(f"{sentence}.")
+    return layers.effective
 
 
 async def _reply(
@@ -147,11 +178,11 @@ async def _stream(
     try:
         async with aclosing(manager.generate((prompt,), settings)) as events:
             async for event in events:
-                if isinstance(event, TokensGenerated):
+                if isinstance(event, GenerationFinished):
+                    stats = event.stats
+                elif isinstance(event, TokensGenerated):
                     say(event.text, end="")
                     last = event.text[-1:] or last
-                else:
-                    stats = event.stats
     finally:
         if last != "\n":
             say()

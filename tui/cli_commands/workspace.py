@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from modeldeck.config.ownership import close_to_others, refusal
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings, model_folders
 from modeldeck.config.store import ConfigProblem, load_settings
@@ -23,6 +24,12 @@ class Workspace:
     def model_folders(self) -> tuple[Path, ...]:
         """The folders that are searched for models; the environment goes before the file."""
         return model_folders(self.settings, self.paths)
+
+    def claim(self) -> None:
+        """End the command where the folders of the program are somebody else's, and close them to others."""
+        if problem := refusal(self.paths):
+            fail(problem)
+        close_to_others(self.paths)
 
     def complain(self) -> None:
         """Say on stderr what is wrong with the configuration; the rest of it counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from modeldeck.backend.errors import BackendError
+from modeldeck.backend.hub_endpoint import other_hub
 from modeldeck.backend.models import ModelInfo, ModelSource
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.screens.dialog import Dialog
@@ -67,6 +69,9 @@ class AddDialog(Dialog[ModelInfo | HubModel]):
                 ),
                 classes="dialog-muted",
             )
+            if hub := other_hub(os.environ):
+                said = f"HF_ENDPOINT is set: downloads come from {hub}, and your token goes there."
+                yield Static(Content(said), classes="dialog-text", id="other-hub")
             yield Input(placeholder="~/models/name or org/name", compact=True, id="typed")
             yield Static(markup=False, classes="dialog-problem", id="problem")
             with Horizontal(classes="dialog-buttons"):

@@ -70,7 +70,7 @@ class CodeDialog(Dialog[None]):
                     yield Static(Content(text.rstrip("\n") + "\n"))
             with Horizontal(classes="dialog-buttons"):
                 for kind in self._texts:
-                    yield Button(f"Copy {_SHORT[kind]}", id=f"copy-{kind}", compact=True)
+                    yield Button(Content(f"Copy {_SHORT[kind]}"), id=f"copy-{kind}", compact=True)
                 yield Button("Close", id="close", compact=True)
 
     def action_scroll(self, lines: int) -> None:

@@ -62,10 +62,11 @@ class DeleteDialog(Dialog[Shown]):
     def compose(self) -> ComposeResult:
         """The question, what goes, and the two answers."""
         with Vertical(classes="dialog -large"):
-            yield Static(Content(f"Delete {self._name} from the disk?"), classes="dialog-title -error")
+            question = f"Delete {self._name} from the disk?"
+            yield Static(Content(question), classes="dialog-title -error")
             yield Static(Content("Looking at what belongs to it ..."), id="what", classes="dialog-text")
             with VerticalScroll(classes="dialog-detail", can_focus=False):
-                yield Static(id="paths")
+                yield Static(markup=False, id="paths")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel", id="cancel", variant="primary", compact=True)
                 yield Button("Delete", id="delete", variant="error", compact=True, disabled=True)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.worker import Worker, WorkerState
 
+from modeldeck.backend.chat_messages import FinishReason
 from modeldeck.backend.load_follower import LoadFollower
-from modeldeck.backend.models import FinishReason, ModelStatus
+from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.text import clean_name
+from modeldeck.tui.chat_wishes import ChatWishes
 from modeldeck.tui.engine_view import EngineView
+from modeldeck.tui.generation_flow import GenerationFlow, Target
 from modeldeck.tui.held_rows import held_rows
 from modeldeck.tui.load_flow import LoadFlow
 from modeldeck.tui.messages import EngineChanged, LoadProgressed
@@ -34,6 +37,7 @@ _logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 1.0
 """So long after its end escape is still meant for the reply; it must not lead where letters are commands."""
+_SPEED_SECONDS = 0.5
 
 
 class EngineScreen(PanesScreen):
@@ -41,11 +45,13 @@ class EngineScreen(PanesScreen):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._reply_ended = -inf
+        self._reply_ended = self._speed_due = -inf
         self._spare_error: BackendError | None = None
         self._pids_seen: tuple[int, ...] = ()
         self._copies_seen: tuple[ModelStatus, int] | None = None
+        self.generation = GenerationFlow(self, services, self._whose_settings, self._settings_changed)
         self.loads = LoadFlow(self, services, lambda: self.browser.shelf, lambda: self.go("chat"))
+        self.wishes = ChatWishes(self, services, self.loads, lambda model_id: self.browser.shelf.get(model_id))
         self.fitting = self.loads.fitting
         self._follower = LoadFollower(services.manager, services.past_loads.find, self._timed)
 
@@ -88,13 +94,16 @@ class EngineScreen(PanesScreen):
         manager = self.services.manager
         self._tell_spare()
         self.loads.news.tell()
-        self.loads.keep_question_true()
+        self.loads.question.keep_true()
         if manager.loaded is not None and manager.loaded != self.loaded:
             for note in manager.loaded.notes:
                 self.services.log.append(note)
         if manager.loaded != self.loaded and self.status is not None:
             self.status.speed = None  # it was another model's
+        other = manager.loaded != self.loaded
         self.loaded = manager.loaded
+        if other and self.loaded is not None:
+            self.generation.learn(self._whose_settings())
         current = manager.residents.current
         self.engine = EngineView.of(manager, self.loads.name_of, self.loads.news.advice)
         self.model_name = self.loads.name_of(current.model_id) if current is not None else ""
@@ -104,8 +113,22 @@ class EngineScreen(PanesScreen):
             self.services.memory.poll(for_history=False)  # the next plan counts on it
         if self.status is not None and self.right is not None:
             self.status.look_ahead = self._follower.outlook
+            self.status.idle_seconds = lambda: manager.idle_seconds
             self.status.progress = manager.progress
             self._look_for_copy(self.right)
+
+    def _whose_settings(self) -> Target:
+        """Of the model that is talked to, else of the highlighted one."""
+        loaded = self.services.manager.loaded
+        if loaded is not None:
+            info = self.browser.shelf.get(loaded.model_id)
+            return Target(loaded.model_id, self.loads.name_of(loaded.model_id), info, loaded)
+        highlighted = self.browser.highlighted
+        return Target() if highlighted is None else Target(highlighted.id, highlighted.name, highlighted)
+
+    def _settings_changed(self) -> None:
+        if self.right is not None:
+            self.right.refresh_settings()
 
     def _look_for_copy(self, right: RightSide) -> None:
         """A load that ends may have removed a prepared copy, and some time after it a new one may be whole."""
@@ -128,8 +151,10 @@ class EngineScreen(PanesScreen):
         self.refresh_bindings()
 
     def on_chat_panel_reply_progressed(self, message: ChatPanel.ReplyProgressed) -> None:
-        """How fast the reply comes."""
-        self._show_speed(message.tokens_per_second)
+        """How fast the reply comes, no oftener than it can be read: each change draws a part of the screen anew."""
+        if (now := monotonic()) >= self._speed_due:
+            self._speed_due = now + _SPEED_SECONDS
+            self._show_speed(message.tokens_per_second)
 
     def on_chat_panel_reply_finished(self, message: ChatPanel.ReplyFinished) -> None:
         """The figure of the whole reply stays."""
@@ -140,8 +165,12 @@ class EngineScreen(PanesScreen):
             self.set_timer(_STOP_SECONDS, self.refresh_bindings)
         self.refresh_bindings()
 
+    def on_chat_panel_wanted(self, message: ChatPanel.Wanted) -> None:
+        """The chat wants more than its pane can do."""
+        self.wishes.fulfil(message)
+
     def _show_speed(self, tokens_per_second: float) -> None:
-        if self.status is not None:
+        if self.status is not None and self.services.manager.loaded is not None:  # an unload may have cut the reply
             self.status.speed = tokens_per_second
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

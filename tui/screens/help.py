@@ -29,16 +29,18 @@ class HelpScreen(Dialog[None]):
         Binding("k,up", "scroll(-1)", "Up", show=False, id="help.up", tooltip="Scroll up"),
     ]
 
-    def __init__(self, actions: list[Action]) -> None:
+    def __init__(self, actions: list[Action], area: str = "") -> None:
+        """``area`` is where the user is, whose keys come first."""
         super().__init__()
         self._actions = actions
+        self._area = area
 
     def compose(self) -> ComposeResult:
         """The areas, each with its keys."""
         with Vertical(classes="dialog -large", id="help"):
             yield Static("Keys", classes="dialog-title")
             with VerticalScroll(id="help-keys"):
-                yield Static(self._table())
+                yield Static(self._table(), markup=False)
             hint = "Escape closes. Other keys can be set in config.toml under [keys]."
             yield Static(hint, classes="dialog-muted", markup=False)
 
@@ -56,7 +58,9 @@ class HelpScreen(Dialog[None]):
 
     def _table(self) -> Content:
         lines: list[Content] = []
-        areas = sorted({action.area for action in self._actions}, key=AREAS.index)
+        areas = sorted(
+            {action.area for action in self._actions}, key=lambda area: (area != self._area, AREAS.index(area))
+        )
         for area in areas:
             lines += [Content.styled(area, "bold $text-accent")]
             for tooltip, keys in self._keys_of(area).items():

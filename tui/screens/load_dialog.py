@@ -28,8 +28,9 @@ from modeldeck.tui.format import parameters, size
 from modeldeck.tui.load_profiles import LoadProfiles
 from modeldeck.tui.marks import model_type
 from modeldeck.tui.screens.dialog import Dialog
+from modeldeck.tui.widgets.fields import choice, field_row, shown
 from modeldeck.tui.widgets.fit_view import FitView
-from modeldeck.tui.widgets.load_fields import LoadFields, choice, field_row, shown
+from modeldeck.tui.widgets.load_fields import LoadFields
 
 _SHARE_OF_WINDOW = 0.94
 _OTHER_LINES = 10
@@ -71,6 +72,7 @@ class LoadDialog(Dialog[Chosen]):
         adapters: Sequence[ModelInfo] = (),
         look_at_code: Callable[[], SeenCode],
         own_code: bool = False,
+        look_at_pickles: Callable[[ModelInfo, LoadRequest], bool] | None = None,
     ) -> None:
         super().__init__()
         self._model = model
@@ -82,6 +84,8 @@ class LoadDialog(Dialog[Chosen]):
         self._own_code = own_code or model.needs_remote_code
         """Whether the model may need code that comes with it; an engine may have found out what config.json hides."""
         self._look_at_code = look_at_code
+        self._look_at_pickles = look_at_pickles
+        """Whether its pickles were allowed before; None where it has none."""
         self._digest = ""
         self._profile = ""
         """The one that was chosen; empty for none."""
@@ -108,7 +112,8 @@ class LoadDialog(Dialog[Chosen]):
                 yield Button("Cancel", id="cancel", compact=True)
 
     def _made_fields(self, request: LoadRequest) -> LoadFields:
-        return LoadFields(self._model, request, adapters=self._adapters, own_code=self._own_code)
+        pickles = self._look_at_pickles is not None
+        return LoadFields(self._model, request, adapters=self._adapters, own_code=self._own_code, pickles=pickles)
 
     def _profile_names(self) -> list[tuple[str, str]]:
         return [("last used", ""), *((name, name) for name in self._profiles.names)]
@@ -163,6 +168,8 @@ class LoadDialog(Dialog[Chosen]):
             self._offer_quantization()
         if self._own_code:
             self._look_for_code()
+        if self._look_at_pickles is not None:
+            self._look_for_pickles(self._look_at_pickles)
 
     def on_resize(self) -> None:
         """The verdict and the buttons are always in the window; the fields get what is left, and scroll."""
@@ -198,6 +205,12 @@ class LoadDialog(Dialog[Chosen]):
         with suppress(NoMatches):  # the dialog was closed meanwhile
             self._digest = seen.digest
             self._fields.show_code(seen)
+
+    @work
+    async def _look_for_pickles(self, look: Callable[[ModelInfo, LoadRequest], bool]) -> None:
+        allowed = await asyncio.to_thread(look, self._model, self._request)
+        with suppress(NoMatches):  # the dialog was closed meanwhile
+            self._fields.show_pickles(allowed)
 
     @on(LoadFields.Changed)
     def _judge(self) -> None:

@@ -20,8 +20,8 @@ from modeldeck.tui.widgets.model_list import ModelList
 from modeldeck.tui.widgets.pane_bar import PaneBar
 
 if TYPE_CHECKING:
+    from modeldeck.backend.download_messages import DownloadProgress
     from modeldeck.backend.estimate.figures import Estimate
-    from modeldeck.backend.protocol import DownloadProgress
     from modeldeck.tui.services import Services
 
 _AT_LATEST_SECONDS = 0.5
@@ -77,6 +77,7 @@ class MainScreen(EngineScreen):
             self.notify(str(problem), title="Configuration", severity="warning", timeout=12, markup=False)
         self.run_worker(self.services.manager.warm(), group="spare", exit_on_error=False)
         self.set_timer(_SETTLED_SECONDS, spare_what_stays)
+        self.generation.start()
 
     def estimate(self, model: ModelInfo) -> Estimate | None:
         """What this model would need, loaded as enter would load it; None while that is not known."""
@@ -94,20 +95,24 @@ class MainScreen(EngineScreen):
             self.loads.options(model)
 
     def action_unload(self) -> None:
-        """Unload the highlighted model if it is loaded, else the one that is talked to."""
-        self.loads.unload(self._meant)
+        """Unload the highlighted model; outside of the list the one that is talked to."""
+        self.loads.held.unload(self._meant)
 
     def action_switch(self, number: int) -> None:
         """Talk to the model with this number."""
-        self.loads.switch_to_number(number)
+        self.loads.held.talk_to_number(number)
 
     def action_switch_back(self) -> None:
         """Talk to the model before."""
-        self.loads.switch_back()
+        self.loads.held.talk_back()
 
     def action_pin(self) -> None:
         """Pin the highlighted model if it is loaded, else the one that is talked to; or take the pin away."""
-        self.loads.pin(self._meant)
+        self.loads.held.pin(self._meant)
+
+    def action_park(self) -> None:
+        """Move the highlighted model to RAM if it is loaded, else the one that is talked to; or bring it back."""
+        self.loads.held.park(self._meant)
 
     @property
     def _meant(self) -> ModelInfo | None:
@@ -124,25 +129,17 @@ class MainScreen(EngineScreen):
 
     def action_configure(self) -> None:
         """Edit the generation settings: of the loaded model, else of the highlighted one."""
-        from modeldeck.tui.screens.generation_editor import GenerationEditor  # after the first frame
+        self.generation.edit()
 
-        highlighted = self.browser.highlighted
-        model_id: str | None = None
-        name: str | None = None
-        if self.loaded is not None:
-            model_id, name = self.loaded.model_id, self.loads.name_of(self.loaded.model_id)
-        elif highlighted is not None:
-            model_id, name = highlighted.id, highlighted.name
-
-        def closed(saved: bool | None) -> None:
-            if saved and self.right is not None:
-                self.right.refresh_settings()
-
-        self.app.push_screen(GenerationEditor(self.services.generation, model_id, name), closed)
+    def action_presets(self) -> None:
+        """Take a preset for that model, or make one."""
+        self.generation.presets()
 
     async def action_cancel(self) -> None:
-        """Stop what runs, as the status line says: the reply, the load, the download. The filter waits its turn."""
-        if not (await self.stop_reply() or self.loads.cancel()):
+        """Stop what runs: the reply that is seen, else the load that the status line names, then the others."""
+        if self.pane == "chat" and await self.stop_reply():
+            return
+        if not (self.loads.cancel() or await self.stop_reply()):
             self.downloads.cancel()
 
     def action_back(self) -> None:
@@ -159,7 +156,7 @@ class MainScreen(EngineScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The footer offers only what would do something."""
-        if action in {"unload", "pin"}:
+        if action in {"unload", "pin", "park"}:
             return len(self.services.manager.residents) > 0
         if action == "error":
             return self.services.manager.failure is not None

@@ -94,6 +94,9 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         from modeldeck.tui.widgets.status_bar import StatusBar
 
         await asyncio.sleep(0)  # between the imports, so that a key never waits for all of them
+        import modeldeck.tui.chats.desk  # noqa: F401  # what a conversation needs
+
+        await asyncio.sleep(0)
         from modeldeck.tui.widgets.chat_panel import ChatPanel as _  # noqa: F401  # most of what the right side needs
 
         await asyncio.sleep(0)
@@ -139,6 +142,11 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         """Show the pane that has the keys."""
         if self.pane != "models":
             self._right_pane = self.pane
+        if self.is_mounted:
+            self._lay_out()
+
+    def on_mount(self) -> None:
+        """The first frame is drawn for this size; with the first resize it would be drawn once more."""
         self._lay_out()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -157,8 +165,6 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         self.go(message.pane)
 
     def _lay_out(self) -> None:
-        if not self.is_mounted:
-            return
         width, height = self.app.size
         wide = width >= WIDE
         self.set_class(wide, "-wide")

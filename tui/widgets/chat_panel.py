@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
@@ -18,55 +17,47 @@ from textual.reactive import var
 from textual.widgets import Static, TextArea
 from textual.worker import Worker, WorkerState
 
-from modeldeck.backend.errors import BackendError, GenerationError
-from modeldeck.backend.models import ChatMessage, GenerationStats, LoadedModel
-from modeldeck.backend.protocol import GenerationFinished, TokensGenerated
-from modeldeck.backend.text import clean_name, clean_text
-from modeldeck.config.generation import GenerationSettings
-from modeldeck.tui.conversation import Conversation, ReplyClock, Turn, TurnState
-from modeldeck.tui.settings_line import summary
+from modeldeck.backend.chat_messages import GenerationStats
+from modeldeck.backend.errors import BackendError
+from modeldeck.backend.models import LoadedModel
+from modeldeck.tui.chat_keys import CHAT_KEYS
+from modeldeck.tui.chats.conversation import Conversation
+from modeldeck.tui.chats.desk import ChatDesk
+from modeldeck.tui.chats.store import ChatStore
+from modeldeck.tui.chats.turns import Turn
+from modeldeck.tui.chats_flow import ChatsFlow
+from modeldeck.tui.file_notes import FileNotes
+from modeldeck.tui.looking_flow import LookingFlow
+from modeldeck.tui.reply_flow import ReplyFlow
+from modeldeck.tui.talker import SettingsSource, Talker
+from modeldeck.tui.trouble_flow import TroubleFlow
+from modeldeck.tui.turn_flow import TurnFlow
+from modeldeck.tui.widgets.chat_lines import ChatLines
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
 
-if TYPE_CHECKING:
-    from modeldeck.tui.widgets.streamed_reply import StreamedReply
-
 NO_MODEL = "No model is loaded: enter on one in the list loads it."
 RUNNING = "A reply is running; escape stops it."
-FORGET = "Once more forgets this chat."
 EMPTY = "Nothing said yet. With a model loaded, type below and press enter."
-
-
-class Replier(Protocol):
-    """What the panel needs of ``PipelineManager``."""
-
-    def generate(
-        self, messages: Sequence[ChatMessage], settings: GenerationSettings
-    ) -> AsyncGenerator[TokensGenerated | GenerationFinished, None]:
-        """Stream a reply; raises BackendError."""
-        ...
-
-    async def stop_reply(self) -> None:
-        """Ask the engine to end the reply."""
-        ...
-
-
-class SettingsSource(Protocol):
-    """What the panel needs of ``GenerationStore``."""
-
-    def effective(self, model_id: str | None) -> GenerationSettings:
-        """What holds for this model now."""
-        ...
+_logger = logging.getLogger(__name__)
+_SHORT_NOTE = 40
+"""Characters; a longer note has the whole line."""
 
 
 class ChatPanel(Vertical):
-    """Talks to the loaded model; the conversation and the draft outlive every load and unload."""
+    """Talks to the loaded model; the conversation and the draft outlive every load and unload.
+
+    What a turn or a conversation can do stands in the flows; here is what they show it with. Without ``chats``
+    nothing is kept on disk; ``tell`` takes sentences that shall stay in the log.
+    """
 
     DEFAULT_CSS = """
     ChatPanel > .chat--prompt {
         height: auto;
         padding: 0 1 0 2;
         border-top: solid $foreground 20%;
+        border-title-align: right;
+        border-title-color: $text-muted;
     }
     ChatPanel > .chat--prompt > Static {
         width: 2;
@@ -76,6 +67,12 @@ class ChatPanel(Vertical):
         height: auto;
         padding: 0 1 0 2;
         color: $text-muted;
+    }
+    ChatPanel > .chat--warning {
+        height: auto;
+        padding: 0 1 0 2;
+        color: $text-warning;
+        display: none;
     }
     ChatPanel .chat--note {
         width: 1fr;
@@ -93,10 +90,7 @@ class ChatPanel(Vertical):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new_chat", "New chat", id="chat.new", tooltip="Forget this conversation and begin a new one"),
-        Binding("y", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply to the clipboard"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*CHAT_KEYS]
 
     loaded: var[LoadedModel | None] = var(None)
     """What the engine holds; bound by the screen."""
@@ -126,34 +120,82 @@ class ChatPanel(Vertical):
         stats: GenerationStats | None
         error: BackendError | None
 
-    def __init__(self, manager: Replier, generation: SettingsSource) -> None:
+    @dataclass
+    class Wanted(Message):
+        """Something that the rest of the deck must do.
+
+        ``compare``: put the question of a turn, or a new one, to two models. ``4bit``, ``more_context``, ``context``:
+        load the model otherwise, with another limit of its context the last two. ``tell_left_open``: say that the
+        conversation was open when modeldeck ended unasked.
+        """
+
+        panel: ChatPanel
+        what: str
+        turn: Turn | None = None
+
+    def __init__(
+        self,
+        talker: Talker,
+        generation: SettingsSource,
+        chats: ChatStore | None = None,
+        tell: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
         super().__init__()
-        self._manager = manager
-        self._generation = generation
-        self.conversation = Conversation()
-        self._reply: StreamedReply | None = None
-        self._stopping = False
-        self._asked_to_forget = False
-        self._worker: Worker[None] | None = None
+        self.talker = talker
+        self.tell = tell
+        self.lines = ChatLines(self, generation)
+        self.desk = ChatDesk(chats, self.lines.saving_changed)
+        self.replies = ReplyFlow(self)
+        self.trouble = TroubleFlow(self)
+        self.looking = LookingFlow(self)
+        self.turn_deeds = TurnFlow(self)
+        self.chats = ChatsFlow(self)
+        self.file_notes = FileNotes(self)
+        self._prompt = Prompt(self._send)
+        self._advised = False
+        """Whether the line beside the prompt is about the settings."""
 
     def compose(self) -> ComposeResult:
         """Turns, prompt, and one line for what must be said and what is set."""
         yield ChatView(EMPTY)
+        yield Static(classes="chat--warning", markup=False)
         with Horizontal(classes="chat--prompt"):
             yield Static(">", markup=False)
-            yield Prompt(self._send)
+            yield self._prompt
         with Horizontal(classes="chat--footer"):
             yield Static(classes="chat--note", markup=False)
             yield Static(classes="chat--settings", markup=False)
 
     def on_mount(self) -> None:
-        """Say what is set."""
+        """Say what is set, and take up what was said last."""
+        self.desk.start()
         self.refresh_settings()
+        self.chats.reopen()
+
+    async def on_unmount(self) -> None:
+        """What was said is on the disk before the program ends, and what was not yet sent."""
+        self.conversation.put_by(self.draft)
+        await self.desk.close(unasked=bool(self.app.return_code))
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is on show."""
+        return self.desk.conversation
+
+    @property
+    def view(self) -> ChatView:
+        """The turns."""
+        return self.query_one(ChatView)
+
+    @property
+    def model_id(self) -> str | None:
+        """Of the loaded model."""
+        return self.loaded.model_id if self.loaded is not None else None
 
     @property
     def draft(self) -> str:
         """What stands in the prompt and was not sent."""
-        return self.query_one(Prompt).text
+        return self._prompt.text
 
     def focus_prompt(self) -> None:
         """Let the user type."""
@@ -162,117 +204,76 @@ class ChatPanel(Vertical):
     def refresh_settings(self) -> None:
         """Show what holds for the next reply; call it when settings were saved."""
         if self.children:
-            line = summary(self._generation.effective(self._model_id))
-            self.query_one(".chat--settings", Static).update(Content(line))
+            self.query_one(".chat--settings", Static).update(Content(self.lines.settings_line))
+            if (advice := self.lines.advice()) or self._advised:
+                self.say(advice, warning=True)
+            self._advised = bool(advice)
 
     def say(self, text: str, *, warning: bool = False) -> None:
         """Put a line beside the prompt; the next key in the prompt takes it away."""
-        self._asked_to_forget = False
         note = self.query_one(".chat--note", Static)
         note.set_class(warning, "-warning")
         note.update(Content(text))
+        self.query_one(".chat--settings").display = len(text) <= _SHORT_NOTE
 
     async def stop_reply(self) -> bool:
         """End the running reply; returns False where none runs."""
         if not self.replying:
             return False
-        self._stopping = True
         self.say("Stopping the reply ...")
-        await self._manager.stop_reply()
+        await self.replies.stop()
         return True
 
     def watch_loaded(self) -> None:
         """Another model may have settings of its own."""
-        self.refresh_settings()
         if self.children:
             self.say("")
+            self.lines.refresh()
+        self.refresh_settings()
 
-    @property
-    def _model_id(self) -> str | None:
-        return self.loaded.model_id if self.loaded is not None else None
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What applies only now and then is offered only then."""
+        match action, parameters:
+            case "chat", ("stop_editing",):
+                return self.replies.editing is not None
+            case "chat", ("choices",):
+                return self.trouble.trouble is not None
+        return True
+
+    def action_chat(self, deed: str) -> None:
+        """Do something with a turn, or with the conversation."""
+        if deed in self.turn_deeds:
+            self.turn_deeds.do(deed)
+        else:
+            self.chats.do(deed)
 
     @on(TextArea.Changed)
     def _typed(self, event: TextArea.Changed) -> None:
         event.stop()
-        self.say("")
+        self.say(self.lines.advice(), warning=True)
+        self.file_notes.look(event.text_area.text)
 
     @on(Prompt.Refused)
-    def _refused(self, event: Prompt.Refused) -> None:
-        event.stop()
+    def say_busy(self) -> None:
+        """Why nothing can be asked now."""
         self.say(RUNNING if self.replying else NO_MODEL, warning=True)
 
     def _send(self, text: str) -> bool:
         model = self.loaded
         if self.replying or model is None:
             return False
-        self.replying = True
-        self._stopping = self._asked_to_forget = False
-        turn = self.conversation.begin(text, clean_name(self.model_name or model.model_id))
-        self.post_message(self.ReplyStarted())
-        self._worker = self._run_reply(turn, self._generation.effective(model.model_id))
+        self.replies.ask(text, model)
         return True
 
-    @work(group="reply", exit_on_error=False)
-    async def _run_reply(self, turn: Turn, settings: GenerationSettings) -> None:
-        self._reply = None
-        self._reply = reply = await self.query_one(ChatView).add_turn(turn.question, turn.model_name)
-        if self._stopping:  # before the engine was asked
-            turn.state = TurnState.CANCELLED
-            self._ended(turn, reply, None)
-            return
-        clock = ReplyClock(monotonic())
-        reply.status = lambda: clock.line(monotonic())
-        error: BackendError | None = None
-        try:
-            async with aclosing(self._manager.generate(self.conversation.messages(), settings)) as pieces:
-                async for piece in pieces:
-                    match piece:
-                        case TokensGenerated():
-                            turn.add(piece.text)
-                            reply.write(piece.text)
-                            self.post_message(self.ReplyProgressed(clock.saw(piece.new_tokens, monotonic())))
-                        case GenerationFinished():
-                            turn.finish(piece.stats)
-        except BackendError as problem:
-            error = problem
-        if error is None and turn.state is TurnState.RUNNING:
-            error = GenerationError("The engine ended the reply without saying why.")
-        self._ended(turn, reply, error)
-
-    def _ended(self, turn: Turn, reply: StreamedReply | None, error: BackendError | None) -> None:
-        if error is not None:
-            turn.fail(str(error))
-        self.replying = False
-        self.say("")
-        self.post_message(self.ReplyFinished(turn.stats, error))
-        if reply is not None and reply.is_attached:
-            reply.finish(turn.summary(), turn.state.value)
-
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A reply that met an error nobody expected must not look as if it still ran."""
-        if event.worker is self._worker and event.state is WorkerState.ERROR:
-            self.log.error(event.worker.error)
-            problem = GenerationError(f"The reply met an unexpected error: {event.worker.error!r}")
-            self._ended(self.conversation.turns[-1], self._reply, problem)
-
-    @work(group="chat.new", exclusive=True)
-    async def action_new_chat(self) -> None:
-        """Stop what runs and forget the conversation, one of several turns only when asked twice; the draft stays."""
-        if len(self.conversation.turns) > 1 and not self._asked_to_forget:
-            self.say(FORGET)
-            self._asked_to_forget = True
+        """A reply that met an error nobody expected must not look as if it still ran; any other is told, too."""
+        if event.state is not WorkerState.ERROR:
             return
-        if await self.stop_reply() and self._worker is not None:
-            await self._worker.wait()
-        self.say("")
-        self.conversation.clear()
-        await self.query_one(ChatView).clear()
-
-    def action_copy_reply(self) -> None:
-        """Copy the last reply, as far as it is written."""
-        reply = clean_text(self.conversation.last_reply())
-        if not reply:
-            self.say("There is no reply to copy yet.")
-            return
-        self.app.copy_to_clipboard(reply)
-        self.say("Reply copied, if this terminal allows it.")
+        error = event.worker.error
+        _logger.error("The chat met an error that nobody expected.", exc_info=error)
+        if event.worker is self.replies.worker:
+            self.replies.broke(error)
+        else:
+            self.say(
+                f"That ended by an error in modeldeck ({type(error).__name__}); the log file says more.", warning=True
+            )

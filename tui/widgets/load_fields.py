@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
-from typing import ClassVar, TypeVar
 
 from msgspec import structs
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
@@ -22,33 +19,19 @@ from textual.widgets import Checkbox, Input, Select, Static
 from modeldeck.backend.estimate.eager import is_eager
 from modeldeck.backend.estimate.figures import DEFAULT_CONTEXT
 from modeldeck.backend.models import Attention, DeviceMap, LoadRequest, ModelFormat, ModelInfo, Quantization
-from modeldeck.backend.quantizers import GPU_ONLY, LABELS, QUANTIZERS
 from modeldeck.backend.text import clean_name
 from modeldeck.config.settings import MOST_IDLE_MINUTES
 from modeldeck.tui.code_consent import SeenCode
 from modeldeck.tui.format import minutes
 from modeldeck.tui.marks import short_dtype
 from modeldeck.tui.memory_limits import WRONG, limits_text, parse_limits
+from modeldeck.tui.widgets.fields import Value, choice, field_row, shown, text_field
+from modeldeck.tui.widgets.load_choices import ATTENTIONS, DEVICE_MAPS, attentions, dtypes, quantizations
 from modeldeck.tui.widgets.tick import Tick
 
-_DTYPES = ("auto", "float32", "float16", "bfloat16")
-_ATTENTIONS = {Attention.AUTO: "auto (sdpa)", Attention.EAGER: "eager (not fused)"}
-_DEVICE_MAPS = {
-    DeviceMap.AUTO: "auto (spread evenly)",
-    DeviceMap.SINGLE: "single (all on the first)",
-    DeviceMap.SEQUENTIAL: "sequential (one after the other)",
-}
+_CONSENTS = frozenset({"remote-code", "pickles"})
 _SEVERAL = "several"
 _MOST_TOKENS = 10_000_000
-Value = TypeVar("Value")
-
-
-class Choice(Select[Value], inherit_bindings=False):
-    """A list that opens on enter or space; up and down are left to move between the fields."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "show_overlay", "Choose", id="load.choose", tooltip="Show what can be chosen"),
-    ]
 
 
 class LoadFields(VerticalScroll, can_focus=False):
@@ -58,13 +41,20 @@ class LoadFields(VerticalScroll, can_focus=False):
         """A field says something else, or more can be chosen."""
 
     def __init__(
-        self, model: ModelInfo, request: LoadRequest, *, adapters: Sequence[ModelInfo] = (), own_code: bool = False
+        self,
+        model: ModelInfo,
+        request: LoadRequest,
+        *,
+        adapters: Sequence[ModelInfo] = (),
+        own_code: bool = False,
+        pickles: bool = False,
     ) -> None:
         super().__init__(id="fields")
         self._model = model
         self._request = request
         self._adapters = {adapter.path: adapter for adapter in adapters}
         self._own_code = own_code
+        self._pickles = pickles
         self._gpus: tuple[str, ...] | None = None
         """Those of this machine; None until that is known."""
 
@@ -73,28 +63,29 @@ class LoadFields(VerticalScroll, can_focus=False):
         model, request = self._model, self._request
         device = _SEVERAL if "+" in request.device else request.device
         yield field_row("Device", choice("device", [(name, name) for name in dict.fromkeys(["auto", device])], device))
-        yield Horizontal(Static(classes="field-label"), id="gpus", classes="field")
-        maps = [(label, kind) for kind, label in _DEVICE_MAPS.items()]
+        yield Horizontal(Static(markup=False, classes="field-label"), id="gpus", classes="field")
+        maps = [(label, kind) for kind, label in DEVICE_MAPS.items()]
         yield field_row("Device map", choice("device-map", maps, request.device_map))
         yield field_row(
-            "GB at most", _input("memory-limits", limits_text(request.memory_limits), "text", 60, "cuda:0=20 cpu=64")
+            "GB at most",
+            text_field("memory-limits", limits_text(request.memory_limits), "text", 60, "cuda:0=20 cpu=64"),
         )
         yield field_row("CPU offload", Tick("What finds no room may lie in RAM", request.cpu_offload, id="cpu-offload"))
         stored = f"auto ({short_dtype(model.dtype)})" if model.dtype and not model.quantization else "auto"
-        yield field_row("Dtype", choice("dtype", _dtypes(stored), request.dtype))
+        yield field_row("Dtype", choice("dtype", dtypes(stored), request.dtype))
         yield field_row("Quantization", *self._quantization())
         yield Static(markup=False, classes="dialog-muted", id="stored-note")
         yield field_row("Scales", Tick("Quantized too", request.double_quantization, id="double-quantization"))
-        yield field_row("Computed in", choice("compute-dtype", _dtypes("the model's dtype"), request.compute_dtype))
+        yield field_row("Computed in", choice("compute-dtype", dtypes("the model's dtype"), request.compute_dtype))
         if not is_eager(model.architecture):  # those have no other
-            attentions = [(_ATTENTIONS.get(kind, kind.value), kind) for kind in _attentions(request.attention)]
-            yield field_row("Attention", choice("attention", attentions, request.attention))
+            offered = [(ATTENTIONS.get(kind, kind.value), kind) for kind in attentions(request.attention)]
+            yield field_row("Attention", choice("attention", offered, request.attention))
         limit = request.context_limit
         tokens = limit or min(DEFAULT_CONTEXT, model.context_length or DEFAULT_CONTEXT)
         unit = Static("tokens", classes="field-unit")
         yield field_row(
             "Context",
-            _input("context", str(tokens), "integer", 8),
+            text_field("context", str(tokens), "integer", 8),
             unit,
             Tick("at most", limit is not None, id="context-limit"),
         )
@@ -103,16 +94,18 @@ class LoadFields(VerticalScroll, can_focus=False):
             adapters = [("none", ""), *((clean_name(one.name), path) for path, one in self._adapters.items())]
             yield field_row("Adapter", choice("adapter", adapters, chosen))
         unit = Static("minutes without a reply; 0 is never", classes="field-unit")
-        yield field_row("Unload after", _input("idle", minutes(request.idle_minutes), "number", 8), unit)
+        yield field_row("Unload after", text_field("idle", minutes(request.idle_minutes), "number", 8), unit)
         if self._own_code:
-            label = "Run the code that comes with this model (it can do anything that you can)"
+            label = "Run this model's own code: it can do anything that you can"
             yield Tick(label, False, id="remote-code")  # until it was looked at
             yield Static(markup=False, classes="dialog-muted", id="code-files")
+        if self._pickles:
+            yield Tick("Read its pickled weights: a form that can hold code", False, id="pickles")  # as above
 
     def on_mount(self) -> None:
         """The devices are asked for in a thread: a driver may take its time."""
         self.query_one("#stored-note").display = False
-        for tick in self.query("#remote-code"):
+        for tick in self.query("#remote-code, #pickles"):
             tick.disabled = True
         self._show_what_applies()
         self._fill_devices()
@@ -122,6 +115,8 @@ class LoadFields(VerticalScroll, can_focus=False):
         """What is wrong with the first field that says nothing sensible; empty where all is well."""
         if self.context_tokens is None:
             return "Context must be 1 or more tokens."
+        if (most := self._model.context_length) is not None and int(self._text("context")) > most:
+            return f"Context must be at most {most:,} tokens: this model was made for no more."
         if self._idle_minutes is None:
             return f"Unload after must be 0 to {MOST_IDLE_MINUTES:,} minutes."
         if self._is_shown("memory-limits") and parse_limits(self._text("memory-limits")) is None:
@@ -156,6 +151,7 @@ class LoadFields(VerticalScroll, can_focus=False):
             adapter_bytes=adapter.size_bytes if adapter is not None else 0,
             idle_minutes=self._idle_minutes or 0.0,
             trust_remote_code=self._ticked("remote-code", False),
+            allow_pickles=self._ticked("pickles", False),
         )
 
     @property
@@ -184,6 +180,12 @@ class LoadFields(VerticalScroll, can_focus=False):
             tick.disabled = bool(seen.problem)
             lines = [seen.problem] if seen.problem else seen.lines()
             self.query_one("#code-files", Static).update(Content("\n".join(lines)))
+
+    def show_pickles(self, allowed: bool) -> None:
+        """They can be allowed now; ticked where these very files were allowed before."""
+        for tick in self.query("#pickles").results(Tick):
+            tick.value = allowed
+            tick.disabled = False
 
     @on(Select.Changed)
     @on(Input.Changed)
@@ -230,14 +232,14 @@ class LoadFields(VerticalScroll, can_focus=False):
             if self._gpus:
                 for offer in self.query("#quantization").results(Select):
                     kind = self._chosen("quantization", Quantization.NONE)
-                    offer.set_options(shown(_quantizations(kind, on_gpu=True)))
+                    offer.set_options(shown(quantizations(kind, on_gpu=True)))
                     offer.value = kind
             self._show_what_applies()
             self.post_message(self.Changed())
 
     def _quantization(self) -> tuple[Widget, ...]:
         model, asked = self._model, self._request.quantization
-        offer = choice("quantization", _quantizations(asked, on_gpu=False), asked)
+        offer = choice("quantization", quantizations(asked, on_gpu=False), asked)
         if model.format is ModelFormat.GGUF:
             kind = clean_name(model.quantization or "GGUF", 20)
             offer.display = False  # until its copy was found
@@ -273,53 +275,13 @@ class LoadFields(VerticalScroll, can_focus=False):
 
     def _ticked(self, name: str, default: bool) -> bool:
         boxes = list(self.query(f"#{name}").results(Checkbox))
-        return boxes[0].value if boxes and (name == "remote-code" or self._is_shown(name)) else default
+        return boxes[0].value if boxes and (name in _CONSENTS or self._is_shown(name)) else default
 
     def _chosen(self, name: str, default: Value) -> Value:
         for field in self.query(f"#{name}").results(Select):
             if isinstance(field.value, type(default)):
                 return field.value
         return default
-
-
-def field_row(label: str, *values: Widget) -> Horizontal:
-    """One line with what stands beside it."""
-    return Horizontal(Static(label, classes="field-label"), *values, classes="field")
-
-
-def choice(name: str, options: Iterable[tuple[str, Value]], value: Value) -> Choice[Value]:
-    """A list of which one is chosen."""
-    return Choice(shown(options), value=value, allow_blank=False, compact=True, id=name, classes="field-value")
-
-
-def shown(options: Iterable[tuple[str, Value]]) -> list[tuple[Content, Value]]:
-    """Options whose names are text and nothing else: a name may look like markup."""
-    return [(Content(label), value) for label, value in options]
-
-
-def _input(name: str, value: str, kind: str, most: int, such_as: str = "") -> Input:
-    return Input(value, placeholder=such_as, type=kind, max_length=most, compact=True, id=name, select_on_focus=True)  # type: ignore[arg-type]  # literals above
-
-
-def _dtypes(auto: str) -> list[tuple[str, str]]:
-    return [(auto if name == "auto" else name, name) for name in _DTYPES]
-
-
-def _attentions(chosen: Attention) -> tuple[Attention, ...]:
-    """What can be chosen; flash-attn only where its package is."""
-    flash = chosen is Attention.FLASH_2 or find_spec("flash_attn") is not None
-    return tuple(kind for kind in Attention if flash or kind is not Attention.FLASH_2)
-
-
-def _quantizations(asked: Quantization, *, on_gpu: bool) -> list[tuple[str, Quantization]]:
-    """What can be chosen: bitsandbytes comes with the program, others where their package is and their device."""
-    usual = {Quantization.NONE, Quantization.INT8, Quantization.NF4, Quantization.FP4, asked}
-    found = [
-        kind
-        for kind in Quantization
-        if kind in usual or (QUANTIZERS[kind].installed and (on_gpu or kind not in GPU_ONLY))
-    ]
-    return [(LABELS[kind], kind) for kind in found]
 
 
 def _devices() -> tuple[str, ...]:

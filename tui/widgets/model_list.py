@@ -225,7 +225,7 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         if model.problems:
             return self._look("broken")
         held = self.held.get(model.id)
-        return self._look("active" if held is not None and held.status is ModelStatus.LOADED else "")
+        return self._look("active" if held is not None and held.holds else "")
 
     def _look(self, name: str) -> Style:
         if (style := self._looks.get(name)) is None:

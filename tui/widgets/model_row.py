@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
+from modeldeck.backend.lookalikes import odd_letters
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.format import parameters, size
 from modeldeck.tui.held_rows import HeldRow
@@ -58,8 +59,10 @@ def model_line(row: ShelfRow, mark: str, width: int, *, held: HeldRow | None = N
     branch = ("- " if ascii_only else "└ ") if row.indented else ""
     shown = [figures[column.sort] for column in _shown(width)]
     first = str(held.number) if held is not None and held.number else star  # the key that brings it is worth more
+    starred = f" {star}" if row.favourite and first != star else ""
     pinned = " (pinned)" if held is not None and held.pinned else ""
-    name = branch + clean_name(model.name) + pinned
+    odd = "(odd letters) " if odd_letters(model.name) else ""  # in front, where a long name cannot push it out
+    name = branch + odd + clean_name(model.name) + starred + pinned
     return _line(f"{first}{mark} ", name, shown, width, "~" if ascii_only else "…")
 
 

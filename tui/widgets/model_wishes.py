@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.reactive import var
 
-from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.models import ModelInfo
 from modeldeck.tui.held_rows import HeldRows
 from modeldeck.tui.widgets.model_list import ModelList
 from modeldeck.tui.widgets.shelf_list import ShelfList
@@ -87,7 +87,7 @@ class ModelWishes(Vertical):
     def _on_loaded(self) -> bool:
         model = self.highlighted
         held = self.held.get(model.id) if model is not None else None
-        return held is not None and held.status is ModelStatus.LOADED
+        return held is not None and held.holds
 
     @on(ModelList.Chosen)
     def _load_chosen(self, message: ModelList.Chosen) -> None:

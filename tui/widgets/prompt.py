@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
-from modeldeck.backend.text import clean_text
+from modeldeck.backend.text import clean_paste
 
 
 class Prompt(TextArea):
@@ -116,8 +116,7 @@ class Prompt(TextArea):
         """Text from a clipboard may hold anything: control characters are made visible, lines stay one draft."""
         event.prevent_default()
         event.stop()
-        text = clean_text(event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        self.replace(text, *self.selection, maintain_selection_offset=False)
+        self.replace(clean_paste(event.text), *self.selection, maintain_selection_offset=False)
 
     def _go(self, place: int) -> None:
         if self._place == len(self._sent):

@@ -36,7 +36,9 @@ class RightSide(Vertical):
     def compose(self) -> ComposeResult:
         """All of them are there from the start, so that each keeps what it has."""
         with Vertical(id="chat"):
-            panel = ChatPanel(self._services.manager, self._services.generation)
+            panel = ChatPanel(
+                self._services.manager, self._services.desk, self._services.chats, self._services.log.append
+            )
             yield panel.data_bind(RightSide.loaded, RightSide.model_name)
         with Vertical(id="details"):
             keeps = self._services.settings.gguf_copies_gb > 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
+from msgspec import UNSET
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
@@ -16,59 +16,7 @@ from textual.widgets import Input, Static, TextArea
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.config.declaration import Setting, show
 from modeldeck.tui.generation_draft import GenerationDraft
-
-
-class OnOff(Static, can_focus=True):
-    """A switch with a third position: empty, where the layer below decides. It says ``on`` or ``off`` in words."""
-
-    DEFAULT_CSS = """
-    OnOff { height: 1; }
-    OnOff:focus { background: $foreground 15%; text-style: bold; }
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,enter", "switch", "Switch", id="form.switch", tooltip="Switch the setting on or off"),
-        Binding(
-            "backspace,delete", "empty", "Reset", show=False, id="form.empty", tooltip="Let the layer below decide"
-        ),
-    ]
-
-    @dataclass
-    class Changed(Message):
-        """The user switched it, or let go of it."""
-
-        text: str
-        """As ``declaration.parse`` reads it: ``true``, ``false`` or empty."""
-
-    def __init__(self) -> None:
-        super().__init__(markup=False)
-        self._value = ""
-        self._below = False
-
-    def show_value(self, text: str, below: bool) -> None:
-        """Show a value of its own, or dimmed what the layer below says."""
-        self._value, self._below = text, below
-        on = text == "true" if text else below
-        word = "on" if on else "off"
-        self.update(Content(word) if text else Content.styled(word, "$text-disabled"))
-
-    @property
-    def text(self) -> str:
-        """As ``declaration.parse`` reads it: ``true``, ``false`` or empty."""
-        return self._value
-
-    def action_switch(self) -> None:
-        """The other one of the two."""
-        on = self._value == "true" if self._value else self._below
-        self._change("false" if on else "true")
-
-    def action_empty(self) -> None:
-        """Back to the layer below."""
-        self._change("")
-
-    def _change(self, text: str) -> None:
-        self.show_value(text, self._below)
-        self.post_message(self.Changed(text))
+from modeldeck.tui.widgets.few_choices import FewChoices
 
 
 class SettingRow(Vertical):
@@ -80,7 +28,7 @@ class SettingRow(Vertical):
     }
     SettingRow > Horizontal { height: auto; }
     SettingRow .row--label { width: 20; }
-    SettingRow .row--from { width: 12; color: $text-muted; }
+    SettingRow .row--from { width: 13; color: $text-muted; }
     SettingRow .row--limits {
         width: 1fr;
         height: 1;
@@ -91,7 +39,7 @@ class SettingRow(Vertical):
     SettingRow .row--error { color: $text-error; padding-left: 20; display: none; }
     SettingRow.-invalid .row--error { display: block; }
     SettingRow.-invalid .row--label { color: $text-error; }
-    SettingRow Input, SettingRow OnOff { width: 14; margin-right: 2; }
+    SettingRow Input, SettingRow FewChoices { width: 16; margin-right: 1; }
     SettingRow Input { background: transparent; padding: 0; }
     SettingRow Input:focus, SettingRow TextArea:focus { background: $foreground 15%; }
     SettingRow TextArea {
@@ -113,16 +61,24 @@ class SettingRow(Vertical):
         name: str
         text: str
 
-    def __init__(self, setting: Setting, draft: GenerationDraft) -> None:
+    def __init__(self, setting: Setting, draft: GenerationDraft, choices: Sequence[str]) -> None:
         super().__init__()
         self.setting = setting
         self._draft = draft
+        self._choices = choices
+        """Those of a choice that are offered."""
         self._field = self._make_field()
 
     @property
     def limits(self) -> str:
         """What is allowed, in the words of this form."""
-        return "on or off" if self.setting.kind == "bool" else self.setting.limits
+        match self.setting.kind:
+            case "bool":
+                return "on or off"
+            case "choice":
+                return f"{', '.join(self._choices[:-1])} or {self._choices[-1]}"
+            case _:
+                return self.setting.range
 
     @property
     def shows_limits(self) -> bool:
@@ -155,18 +111,19 @@ class SettingRow(Vertical):
         ``keep_field`` leaves the text alone: while the user types, the field is ahead of the draft.
         """
         name = self.setting.name
-        text, below = self._draft.text(name), self._draft.inherited(name)
+        text, value = self._draft.text(name), self._draft.below(name).value
+        below = self.setting.unset if value is UNSET else show(self.setting, value)
         match self._field:
             case Input() as field:
-                field.placeholder = show(self.setting, below.value) or "-"
+                field.placeholder = below
                 if field.value != text and not keep_field:
                     field.value = text
             case TextArea() as field:
-                field.placeholder = Content(clean_text(show(self.setting, below.value)) or "-")
+                field.placeholder = Content(clean_text(below))
                 if field.text != text and not keep_field:
                     field.text = text
-            case OnOff() as field:
-                field.show_value(text, below.value is True)
+            case FewChoices() as field:
+                field.show_value(text, below)
         error = self._draft.errors.get(name, "")
         self.set_class(bool(error), "-invalid")
         self.query_one(".row--error", Static).update(Content(clean_name(f"! {error}")))
@@ -178,22 +135,24 @@ class SettingRow(Vertical):
 
     @on(Input.Changed)
     @on(TextArea.Changed)
-    @on(OnOff.Changed)
-    def _changed(self, event: Input.Changed | TextArea.Changed | OnOff.Changed) -> None:
+    @on(FewChoices.Changed)
+    def _changed(self, event: Input.Changed | TextArea.Changed | FewChoices.Changed) -> None:
         event.stop()
         match event:
             case Input.Changed():
                 text = event.value
             case TextArea.Changed():
                 text = event.text_area.text
-            case OnOff.Changed():
+            case FewChoices.Changed():
                 text = event.text
         self.post_message(self.Edited(self.setting.name, text))
 
-    def _make_field(self) -> Input | TextArea | OnOff:
+    def _make_field(self) -> Input | TextArea | FewChoices:
         match self.setting.kind:
             case "bool":
-                return OnOff()
+                return FewChoices({"true": "on", "false": "off"})
+            case "choice":
+                return FewChoices({choice: choice for choice in self._choices})
             case "text" | "list":
                 return TextArea(tab_behavior="focus", highlight_cursor_line=False, show_line_numbers=False)
             case _:

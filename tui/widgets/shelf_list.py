@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from modeldeck.backend.models import ModelInfo, ModelStatus
+from modeldeck.backend.models import ModelInfo
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.list_place import chosen_place, first_place, kept_place
 from modeldeck.tui.shelf import ModelShelf
@@ -93,7 +93,7 @@ class ShelfList(ModelList):
     def watch_held(self) -> None:
         """Who filters for what is loaded sees it come and go."""
         self.touched = self.touched or bool(self.held)
-        self.shelf.set_loaded(held_id for held_id, row in self.held.items() if row.status is ModelStatus.LOADED)
+        self.shelf.set_loaded(held_id for held_id, row in self.held.items() if row.holds)
         if self.shelf.words.conditions:
             self.follow()
 

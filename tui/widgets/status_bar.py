@@ -17,11 +17,12 @@ from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.status_line import StatusFacts, status_line
 
 if TYPE_CHECKING:
+    from modeldeck.backend.download_messages import DownloadProgress
     from modeldeck.backend.memory import MemoryReading
-    from modeldeck.backend.protocol import DownloadProgress, LoadProgress
+    from modeldeck.backend.protocol import LoadProgress
     from modeldeck.tui.memory_feed import MemoryFeed
 
-_BUSY = frozenset({ModelStatus.LOADING, ModelStatus.UNLOADING})
+_BUSY = frozenset({ModelStatus.LOADING, ModelStatus.PARKING, ModelStatus.WAKING, ModelStatus.UNLOADING})
 
 
 class StatusBar(Widget):
@@ -40,6 +41,8 @@ class StatusBar(Widget):
     """The last reading; it comes every second, and the line is drawn again only where its words are others."""
     elapsed: reactive[int] = reactive(0)
     """Whole seconds since the load or unload began."""
+    idle: reactive[int] = reactive(0)
+    """Whole seconds in which the load that runs has made no progress."""
     rate: reactive[float | None] = reactive(None)
     """Bytes per second of the weights that are gone through."""
     seconds_left: reactive[int | None] = reactive(None)
@@ -52,6 +55,8 @@ class StatusBar(Widget):
         self._feed = feed
         self.look_ahead: Callable[[], Outlook] = Outlook
         """How the load goes; asked twice a second, so that the figures can be read."""
+        self.idle_seconds: Callable[[], float] = lambda: 0.0
+        """For how long it has not moved."""
         self._drawn = Content()
         self._since = self._download_since = monotonic()
         self._unsubscribe: Callable[[], None] | None = None
@@ -97,6 +102,7 @@ class StatusBar(Widget):
             download=self.download,
             download_name=self.download_name,
             elapsed=self.elapsed,
+            idle=self.idle,
             download_elapsed=self.download_elapsed,
             memory=self.memory,
             history=self._feed.history,
@@ -110,6 +116,7 @@ class StatusBar(Widget):
     def _tick(self) -> None:
         if self.engine.status in _BUSY:
             self.elapsed = int(monotonic() - self._since)
+        self.idle = int(self.idle_seconds())
         outlook = self.look_ahead()
         self.rate = outlook.bytes_per_second
         self.seconds_left = ceil(outlook.seconds_left) if outlook.seconds_left is not None else None

@@ -16,6 +16,7 @@ from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui.markdown_blocks import BlockSplitter
 from modeldeck.tui.markdown_rows import QUICK_LIMIT, Look, MarkdownRenderer, code_strip
 from modeldeck.tui.theme_look import rich_colour, theme_look
+from modeldeck.tui.widgets.thought_rows import ThoughtRows
 from modeldeck.tui.wrapping import GrowingText
 
 REPAINT_SECONDS = 0.1
@@ -23,7 +24,7 @@ REPAINT_SECONDS = 0.1
 
 
 class StreamedReply(Widget):
-    """The model's name, the closed blocks as Markdown, the open block as plain text, and one quiet line.
+    """The model's name, its reasoning, the closed blocks as Markdown, the open block as plain text, and one quiet line.
 
     A closed block is drawn once for each width; the open one is wrapped from its last row on. What takes long to draw
     is drawn in a thread, and stays as it is on the screen until then. The layout of the screen is asked for only when
@@ -38,6 +39,8 @@ class StreamedReply(Widget):
     StreamedReply {
         height: auto;
         margin-bottom: 1;
+        border-left: solid $panel;  /* a reply can draw anything but this, so it cannot pass for a question */
+        padding-left: 1;
     }
     """
 
@@ -47,6 +50,8 @@ class StreamedReply(Widget):
         self._model_name = clean_name(model_name, 60)
         self._splitter = BlockSplitter()
         self._waiting: list[str] = []
+        self._thought = ThoughtRows()
+        self._thought_grew = False
         self._blocks: list[str] = []
         self._drawn: list[list[Strip]] = []
         self._stale: set[int] = set()
@@ -70,6 +75,17 @@ class StreamedReply(Widget):
     def write(self, text: str) -> None:
         """Add a piece of the reply; it is seen with the next repaint."""
         self._waiting.append(text)
+
+    def think(self, text: str) -> None:
+        """Add a piece of what the model reasons; it is seen with the next repaint."""
+        self._thought.write(text)
+        self._thought_grew = True
+
+    def fold(self) -> bool:
+        """Show the reasoning, or fold it; returns False where there is none."""
+        self._thought.folded = not self._thought.folded
+        self.refresh(layout=True)
+        return bool(self._thought)
 
     def finish(self, line: str, state: str = "finished") -> None:
         """No more text comes: close what is open and say how it ended.
@@ -131,7 +147,8 @@ class StreamedReply(Widget):
 
     @property
     def _height(self) -> int:
-        return 1 + len(self._rows) + len(self._tail_rows) + len(self._line_rows)
+        head = 1 + self._thought.height(self._width)
+        return head + len(self._rows) + len(self._tail_rows) + len(self._line_rows)
 
     @property
     def _tail_rows(self) -> list[str]:
@@ -148,6 +165,11 @@ class StreamedReply(Widget):
         if y == 0:
             return Strip([Segment(self._model_name, Style(bold=True, color=self._look.accent))])
         y -= 1
+        if self._thought:
+            thought = self._thought.rows(self._width)
+            if y < len(thought):
+                return Strip([Segment(thought[y], Style(color=self._look.muted, italic=True))])
+            y -= len(thought)
         if y < len(self._rows):
             return self._rows[y]
         y -= len(self._rows)
@@ -196,7 +218,8 @@ class StreamedReply(Widget):
 
     def _paint(self) -> None:
         rows = self._height
-        first = 1 + len(self._rows) + max(0, len(self._tail_rows) - 1)
+        first = 1 if self._thought_grew else rows - len(self._line_rows) - min(1, len(self._tail_rows))
+        self._thought_grew = False
         self._take_waiting()
         self._line = clean_text(self.status())
         if self._height != rows:
