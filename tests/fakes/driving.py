@@ -9,17 +9,18 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import psutil
 
-from modeldeck.backend.models import ChatMessage, GenerationStats, LoadRequest, ModelStatus
+from modeldeck.backend.chat_messages import ChatMessage, GenerationStats
+from modeldeck.backend.models import LoadRequest, ModelStatus
 from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
-from modeldeck.backend.protocol import GenerationFinished, LoadProgress
+from modeldeck.backend.protocol import GenerationFinished, LoadProgress, TokensGenerated
 from modeldeck.config.generation import BUILT_IN, GenerationSettings
 
 HELLO = (ChatMessage("user", "hello"),)
 
 
-def a_request(name: str = "org/model", *, idle_minutes: float = 0.0) -> LoadRequest:
+def a_request(name: str = "org/model", *, idle_minutes: float = 0.0, device: str = "auto") -> LoadRequest:
     """A load that the scripted engine takes."""
-    return LoadRequest(model_id=name, path=f"/scripted/{name}", idle_minutes=idle_minutes)
+    return LoadRequest(model_id=name, path=f"/scripted/{name}", idle_minutes=idle_minutes, device=device)
 
 
 @asynccontextmanager
@@ -63,7 +64,7 @@ async def reply(
         async for event in events:
             if isinstance(event, GenerationFinished):
                 return said, event.stats
-            said += event.text
+            said += event.text if isinstance(event, TokensGenerated) and not event.reasoning else ""
     raise AssertionError("the reply ended without its figures")
 
 

@@ -1,8 +1,8 @@
 """A hub on this machine: answers as huggingface.co does to what huggingface_hub asks for a download.
 
-``repos`` maps ``org/name`` to its files; a file may be slow (``Slow``: sends half, then waits for the gate) or huge
-(``Huge``: only claims its size). ``answers`` replaces every answer about a repository by a status and an error code.
-``requests`` gathers (method, path, authorization).
+``repos`` maps ``org/name`` to its files; a file may be slow (``Slow``: sends half, then waits for the gate), cut off
+(``Cut``: sends half, then the connection is gone) or huge (``Huge``: only claims its size). ``answers`` replaces every
+answer about a repository by a status and an error code. ``requests`` gathers (method, path, authorization).
 """
 
 from __future__ import annotations
@@ -28,13 +28,22 @@ class Slow:
 
 
 @dataclass
+class Cut:
+    """A file of which the connection is lost half way, so many times, as soon as the gate is open."""
+
+    content: bytes
+    times: int
+    gate: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
 class Huge:
     """A file that claims to have so many bytes."""
 
     size: int
 
 
-File = bytes | Slow | Huge
+File = bytes | Slow | Cut | Huge
 
 
 @dataclass
@@ -55,7 +64,7 @@ def size_of(file: File) -> int:
     """Bytes that the file has or claims."""
     if isinstance(file, Huge):
         return file.size
-    return len(file.content if isinstance(file, Slow) else file)
+    return len(file.content if isinstance(file, Slow | Cut) else file)
 
 
 @contextmanager
@@ -76,7 +85,7 @@ def hub_server() -> Iterator[Hub]:
     finally:
         for files in hub.repos.values():
             for file in files.values():
-                if isinstance(file, Slow):
+                if isinstance(file, Slow | Cut):
                     file.gate.set()
         server.shutdown()
         server.server_close()
@@ -138,8 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD" or isinstance(file, Huge):
             self.close_connection = isinstance(file, Huge)
             return
-        content = file.content if isinstance(file, Slow) else file
+        content = file.content if isinstance(file, Slow | Cut) else file
         half = len(content) // 2 if isinstance(file, Slow) else len(content)
+        if isinstance(file, Cut) and file.times > 0:
+            file.times -= 1
+            file.gate.wait()
+            half, self.close_connection = len(content) // 2, True
         self.wfile.write(content[:half])
         self.wfile.flush()
         if isinstance(file, Slow):

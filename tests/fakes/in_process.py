@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
-from modeldeck.backend.models import ChatMessage, FinishReason, GenerationStats, LoadedModel
-from modeldeck.backend.protocol import GenerationFinished, TokensGenerated
-from modeldeck.config.generation import BUILT_IN, GenerationSettings, merge
+from msgspec import structs
+
+from modeldeck.backend.chat_messages import ChatMessage, FinishReason, GenerationStats, ReplyMode, TokenChoice
+from modeldeck.backend.generation_limits import Abilities
+from modeldeck.backend.models import LoadedModel
+from modeldeck.backend.protocol import Generate, GenerationFinished, TokensGenerated
+from modeldeck.backend.reply import ReplyEvent
+from modeldeck.config.generation import BUILT_IN, GenerationSettings
+from modeldeck.config.generation_layers import Layer, Layers
 
 LOADED = LoadedModel(
     model_id="starter",
@@ -41,29 +48,52 @@ class FakeReplier:
         self.gate = asyncio.Event()
         self.gate.set()
         self.asked: list[tuple[tuple[ChatMessage, ...], GenerationSettings]] = []
+        self.modes: list[tuple[ReplyMode, bool | None, str | None]] = []
+        self.before: tuple[ReplyEvent, ...] = ()
+        """What comes before the pieces."""
+        self.figures: dict[str, Any] = {}
+        """What the figures are to be instead."""
         self.stopped = False
         self.closed = 0
 
     async def generate(
-        self, messages: Sequence[ChatMessage], settings: GenerationSettings
-    ) -> AsyncGenerator[TokensGenerated | GenerationFinished, None]:
+        self,
+        messages: Sequence[ChatMessage],
+        settings: GenerationSettings,
+        *,
+        mode: ReplyMode = ReplyMode.CHAT,
+        thinking: bool | None = None,
+        model_id: str | None = None,
+    ) -> AsyncGenerator[ReplyEvent, None]:
         self.asked.append((tuple(messages), settings))
+        self.modes.append((mode, thinking, model_id))
         self.stopped = False
         count = 0
         try:
+            for event in self.before:
+                yield event
             for piece in self.pieces:
                 count += 1
                 yield TokensGenerated(1, piece, count)
             await self.gate.wait()
             if self.error is not None:
                 raise self.error
-            yield GenerationFinished(1, stats(count, FinishReason.CANCELLED if self.stopped else FinishReason.STOP))
+            figures = stats(count, FinishReason.CANCELLED if self.stopped else FinishReason.STOP)
+            yield GenerationFinished(1, structs.replace(figures, **self.figures))
         finally:
             self.closed += 1
 
-    async def stop_reply(self) -> None:
+    async def stop_reply(self, model_id: str | None = None) -> None:
         self.stopped = True
         self.gate.set()
+
+    async def count_tokens(self, texts: Sequence[str], model_id: str | None = None) -> tuple[int, ...]:
+        """Each word is one."""
+        return tuple(len(text.split()) for text in texts)
+
+    async def look_into(self, asked: Generate, token_ids: Sequence[int], model_id: str) -> tuple[TokenChoice, ...]:
+        """Every token is rather likely."""
+        return tuple(TokenChoice(f"{number} ", 0.75, (("other ", 0.125),)) for number in token_ids)
 
 
 class FakeSettings:
@@ -74,4 +104,21 @@ class FakeSettings:
         self.per_model: dict[str, GenerationSettings] = {}
 
     def effective(self, model_id: str | None) -> GenerationSettings:
-        return merge(BUILT_IN, self.all_models, self.per_model.get(model_id or "", GenerationSettings()))
+        return self.layers(model_id).effective
+
+    def layers(self, model_id: str | None) -> Layers:
+        own = self.per_model.get(model_id or "", GenerationSettings())
+        return Layers({Layer.BUILT_IN: BUILT_IN, Layer.ALL_MODELS: self.all_models, Layer.THIS_MODEL: own})
+
+    async def ready(self, model_id: str) -> GenerationSettings:
+        return self.effective(model_id)
+
+    def keep_for_session(self, model_id: str | None, values: Mapping[str, Any]) -> None:
+        own = self.per_model.get(model_id or "", GenerationSettings())
+        self.per_model[model_id or ""] = structs.replace(own, **values)
+
+    def preset_title(self, model_id: str | None) -> str:
+        return ""
+
+    def abilities(self, model_id: str | None) -> Abilities:
+        return Abilities()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from hashlib import sha256
 from pathlib import Path
 from queue import Queue
 
-from modeldeck.backend.models import FinishReason, GenerationStats, LoadedModel, LoadStage
+import msgspec
+
+from modeldeck.backend.chat_messages import FinishReason, GenerationStats, TokenChoice
+from modeldeck.backend.models import LoadedModel, LoadStage
 from modeldeck.backend.protocol import (
     PROTOCOL_VERSION,
     CopyWritten,
+    CountTokens,
     EngineEvent,
     EngineLog,
     EngineReady,
@@ -26,16 +32,26 @@ from modeldeck.backend.protocol import (
     LoadFailed,
     LoadFinished,
     LoadProgress,
+    LookedInto,
+    LookInto,
+    Moved,
+    MoveFailed,
+    Park,
+    PrefillProgress,
     Request,
     Shutdown,
     Stop,
+    TokensCounted,
     TokensGenerated,
+    Wake,
     decode_request,
     encode,
 )
 
 REPLY = "You said **{prompt}** to `{model}`.\n\n- temperature {temperature}\n- turns {turns}\n- system {system}"
 """What ``serve`` answers: Markdown of fewer than 30 tokens that shows the settings it got."""
+
+_CODE = re.compile(r"\\u([0-9a-f]{4})")
 
 
 class _Engine:
@@ -49,6 +65,7 @@ class _Engine:
         self.options = {"reply": REPLY, "pace": "0.005"}
         self.load: Load | None = None
         self.generate: Generate | None = None
+        self.move_id = 0
         self.new_tokens = 0
         self.wire = sys.stdout.buffer
 
@@ -74,8 +91,20 @@ class _Engine:
 
     def obey(self, line: str) -> None:
         word, _, rest = line.partition(" ")
+        rest = _CODE.sub(lambda code: chr(int(code[1], 16)), rest)
         name = word.replace("-", "_")
-        if name in {"reply", "pace", "load_gate", "reply_gate", "fail_load"}:
+        if name in {
+            "reply",
+            "pace",
+            "load_gate",
+            "reply_gate",
+            "fail_load",
+            "move_gate",
+            "fail_move",
+            "thinks",
+            "images",
+            "template",
+        }:
             self.options[name] = rest.replace("\\n", "\n")
         else:
             (getattr(self, f"say_{name}", None) or getattr(self, name))(rest)
@@ -104,7 +133,7 @@ class _Engine:
 
     def say_finished(self, _: str) -> None:
         assert self.load is not None
-        request = self.load.request
+        request, template = self.load.request, self.options.get("template", "")
         self.send(
             LoadFinished(
                 self.load_id,
@@ -119,6 +148,9 @@ class _Engine:
                     has_chat_template=True,
                     seconds=0.5,
                     peaks={"ram": 700_000_000},
+                    takes_images="images" in self.options,
+                    can_think="thinks" in self.options,
+                    template_digest=sha256(template.encode()).hexdigest() if template else "",
                 ),
             )
         )
@@ -132,6 +164,17 @@ class _Engine:
         self.new_tokens += 1
         self.send(TokensGenerated(self.generate.request_id, rest.replace("\\n", "\n"), self.new_tokens))
 
+    def say_thought(self, rest: str) -> None:
+        assert self.generate is not None
+        self.new_tokens += 1
+        text = rest.replace("\\n", "\n")
+        self.send(TokensGenerated(self.generate.request_id, text, self.new_tokens, reasoning=True))
+
+    def say_prefill(self, rest: str) -> None:
+        assert self.generate is not None
+        done, total = rest.split()
+        self.send(PrefillProgress(self.generate.request_id, int(done), int(total)))
+
     def say_end(self, rest: str) -> None:
         assert self.generate is not None
         reason = FinishReason(rest or "stop")
@@ -143,12 +186,19 @@ class _Engine:
             finish_reason=reason,
             peaks={"ram": 750_000_000},
             cache_bytes=1_000_000,
+            token_ids=tuple(range(self.new_tokens)),
         )
         self.send(GenerationFinished(self.generate.request_id, stats))
 
     def say_reply_failed(self, rest: str) -> None:
         assert self.generate is not None
         self.send(GenerationFailed(self.generate.request_id, rest, "the traceback"))
+
+    def say_moved(self, _: str) -> None:
+        self.send(Moved(self.move_id, 270_000_000, 0.25))
+
+    def say_move_failed(self, rest: str) -> None:
+        self.send(MoveFailed(self.move_id, rest, "the traceback"))
 
     def say_log(self, rest: str) -> None:
         self.send(EngineLog("info", rest))
@@ -167,6 +217,10 @@ class _Engine:
     def say_long(self, rest: str) -> None:
         self.send_line(b"x" * int(rest) + b"\n")
 
+    def say_huge(self, rest: str) -> None:
+        form = msgspec.json.encode(EngineLog("info", ""))
+        self.send_line(form.replace(b'""', b'"' + b"x" * (int(rest) - len(form) - 1) + b'"') + b"\n")
+
     # what it waits for
 
     def wait(self, rest: str) -> None:
@@ -180,6 +234,8 @@ class _Engine:
             self.load = request
         if isinstance(request, Generate):
             self.generate, self.new_tokens = request, 0
+        if isinstance(request, Park | Wake):
+            self.move_id = request.request_id
 
     def gate(self, rest: str) -> None:
         while not Path(rest).exists():
@@ -232,6 +288,13 @@ class _Engine:
                 self.serve_load(request)
             elif isinstance(request, Generate):
                 self.serve_reply(request)
+            elif isinstance(request, CountTokens):
+                self.send(TokensCounted(request.request_id, tuple(len(text.split()) for text in request.texts)))
+            elif isinstance(request, LookInto):
+                words = [TokenChoice(f"{one} ", 0.75, (("other ", 0.125),)) for one in request.token_ids]
+                self.send(LookedInto(request.request_id, tuple(words)))
+            elif isinstance(request, Park | Wake):
+                self.serve_move()
 
     def serve_load(self, load: Load) -> None:
         steps = ("reading_config 0 0", "reading_weights 0 100", "reading_weights 60 100", "warming_up 0 0")
@@ -253,6 +316,8 @@ class _Engine:
         pieces[-1] = pieces[-1][:-1]
         limit = request.settings.max_new_tokens
         limit = limit if isinstance(limit, int) else 512
+        if "thinks" in self.options and request.thinking is not False:
+            self.say_thought(self.options["thinks"])
         for number, piece in enumerate(pieces[:limit]):
             if number == 2 and not self.may_go_on(request.request_id):
                 break
@@ -262,6 +327,14 @@ class _Engine:
             time.sleep(float(self.options["pace"]))
         stopped = request.request_id in self.stopped
         self.say_end("cancelled" if stopped else "length" if limit < len(pieces) else "stop")
+
+    def serve_move(self) -> None:
+        if "move_gate" in self.options:
+            self.gate(self.options["move_gate"])
+        if "fail_move" in self.options:
+            self.say_move_failed(self.options["fail_move"])
+        else:
+            self.say_moved("")
 
     def may_go_on(self, request_id: int) -> bool:
         gate = self.options.get("reply_gate")
@@ -282,9 +355,13 @@ class _Engine:
             "system": system,
             "model": self.load.request.model_id if self.load else "",
             "quantization": str(self.load.request.quantization) if self.load else "",
+            "pickles": self.load.request.allow_pickles if self.load else "",
             "temperature": settings.temperature,
             "max_new_tokens": settings.max_new_tokens,
             "seed": settings.seed,
+            "mode": request.mode.value,
+            "thinking": request.thinking,
+            "images": " ".join(path for message in request.messages for path in message.images),
         }
         reply = self.options["reply"]
         for name, value in values.items():

@@ -7,7 +7,7 @@ In a test::
     starter = scripted_starter(first, second)                      # the nth start runs the nth script; the last repeats
 
 A script is one directive a line; ``#`` starts a comment. It begins with ``started`` unless that word or ``silent``
-comes first, and when it runs out the child serves (as ``serve`` below).
+comes first, and when it runs out the child serves (as ``serve`` below). ``\\u001b`` is the character of that code.
 
 Said to the parent
     ``started`` ``silent``          the hello, or none
@@ -16,17 +16,21 @@ Said to the parent
     ``finished``                    LoadFinished for the Load that was waited for
     ``failed KIND MESSAGE``         LoadFailed; KIND as in ``protocol.LoadFailure``
     ``tokens TEXT``                 one TokensGenerated (``\\n`` is a newline)
+    ``thought TEXT``                the same, as reasoning
+    ``prefill DONE TOTAL``          one PrefillProgress
     ``end [stop|length|cancelled]`` GenerationFinished
     ``reply-failed MESSAGE``        GenerationFailed
+    ``moved`` ``move-failed MESSAGE``  Moved or MoveFailed for the Park or Wake that was waited for
     ``log TEXT``                    EngineLog
     ``copy PATH``                   CopyWritten
     ``stderr TEXT`` ``stdout TEXT`` a line on that stream; stdout of the process is the wire here, so it is garbage
     ``garbage TEXT`` ``long N``     a line that is no message; a line of N bytes
+    ``huge N``                      a message of N bytes, its newline included
     ``event JSON``                  the line as it stands
 
 Waiting
-    ``wait load|generate|stop|shutdown`` for that request; ``gate PATH`` until the test makes that file;
-    ``sleep SECONDS``; ``hang`` for ever
+    ``wait load|generate|park|wake|stop|shutdown`` for that request; ``gate PATH`` until the test makes
+    that file; ``sleep SECONDS``; ``hang`` for ever
 
 Misbehaving
     ``exit N``; ``signal NAME`` (``KILL``, ``SEGV``) to itself; ``ignore stop|term|shutdown|eof``;
@@ -38,12 +42,17 @@ Serving
     not exist and is not ``/scripted...``), any Generate gets ``REPLY`` of scripted_child.py in
     pieces, one word a token, and Stop ends it as ``cancelled``. Before it:
     ``reply TEXT``       another reply; ``{prompt}``, ``{temperature}``, ``{max_new_tokens}``, ``{seed}``, ``{system}``,
-                         ``{turns}``, ``{model}`` and ``{quantization}`` are filled in; max_new_tokens cuts it as
-                         ``length``
+                         ``{turns}``, ``{model}``, ``{quantization}``, ``{pickles}``, ``{mode}``, ``{thinking}`` and
+                         ``{images}`` are filled in; max_new_tokens cuts it as ``length``
+    ``template TEXT``    the chat template that the model has
+    ``thinks TEXT``      the model can reason, and this is what it thinks before each reply
+    ``images``           the model takes images
     ``pace SECONDS``     between two tokens and two steps (default 0.005)
     ``load-gate PATH``   after the second step of a load, wait until the test makes that file
     ``reply-gate PATH``  after the second token of a reply, wait until the test makes that file, or for Stop
     ``fail-load KIND MESSAGE``  every load fails so
+    ``move-gate PATH``   before a model is parked or woken, wait until the test makes that file
+    ``fail-move MESSAGE``  every move fails so
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from modeldeck.backend.errors import BackendError
 from modeldeck.backend.manager_state import Unloaded
 from modeldeck.backend.memory_reading import DeviceMemory, EngineMemory, MemoryReading
-from modeldeck.backend.models import ModelStatus
+from modeldeck.backend.models import HOLDING, ModelStatus
 from modeldeck.backend.pipeline_manager import EngineStarter, PipelineManager
 from tests.fakes.driving import a_request, children, held, is_alive, kill, reply
 from tests.fakes.scripted_engine import scripted_starter
@@ -32,6 +32,8 @@ SCRIPTS = {
     "is deaf": "ignore shutdown\npace 0.01\nserve",
     "dies replying": "ready\nwait load\nfinished\nwait generate\ntokens so\nexit 3",
     "never moves": "ready\nwait load\nprogress reading_weights 1 2\nhang",
+    "dies parking": "ready\nwait load\nfinished\nwait park\nexit 3",
+    "finds no way back": "ready\nwait load\nfinished\nwait park\nmoved\nwait wake\nmove-failed no room\nserve",
 }
 models = st.sampled_from(NAMES)
 
@@ -89,7 +91,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(name=models, unload=st.sets(models), replace=st.booleans(), idle=st.sampled_from([0.0, 0.0, 0.0003]))
     def load(self, name: str, unload: set[str], replace: bool, idle: float) -> None:
         async def whole() -> None:
-            request = a_request(name, idle_minutes=idle)
+            request = a_request(name, idle_minutes=idle, device="cuda:0")
             steps = self.manager.load(request, unload=sorted(unload), replace=replace)
             async for _ in steps:
                 pass
@@ -133,6 +135,10 @@ class AnyOrder(RuleBasedStateMachine):
                 self.manager.pin(name, pinned)
 
         self.run(pinning())
+
+    @rule(name=models, parks=st.booleans())
+    def move(self, name: str, parks: bool) -> None:
+        self.start(lambda: self.manager.park(name) if parks else self.manager.wake(name))
 
     @rule()
     def generate(self) -> None:
@@ -184,6 +190,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert (manager.error is not None) == (manager.status is ModelStatus.FAILED)
         assert manager.progress is None
         assert not manager.generating
+        assert all(one.moving is None for one in manager.residents)
 
     @invariant()
     def every_engine_has_one_owner(self) -> None:
@@ -192,14 +199,14 @@ class AnyOrder(RuleBasedStateMachine):
         manager, residents = self.manager, tuple(self.manager.residents)
         assert len(set(manager.engine_pids)) == len(manager.engine_pids)
         for one in residents:
-            assert one.status in {ModelStatus.LOADED, ModelStatus.UNLOADING}
+            assert one.status in HOLDING | {ModelStatus.UNLOADING}
             assert one.loaded is not None
             assert one.loaded.model_id == one.model_id
         assert len(set(held(manager))) == len(residents)
         assert [one.number for one in residents] == sorted({one.number for one in residents})
         current = manager.residents.current
         assert current is None or current in residents
-        assert (manager.loaded is not None) == (current is not None and current.status is ModelStatus.LOADED)
+        assert (manager.loaded is not None) == (current is not None and current.holds)
         if manager.status is ModelStatus.NOT_LOADED and not manager.load_running:
             assert not residents  # whoever is held can be talked to
 
@@ -228,11 +235,14 @@ class AnyOrder(RuleBasedStateMachine):
         assert held(self.manager) == []
 
 
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=60,
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+def test_f13_whatever_is_asked_for_in_whatever_order_every_engine_has_one_owner() -> None:
+    run_state_machine_as_test(
+        AnyOrder,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+from collections.abc import Awaitable
 from time import monotonic
 
 import psutil
@@ -14,6 +16,7 @@ from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.engine_process import EngineProcess
 from modeldeck.backend.errors import EngineDied, EngineStalled
 from modeldeck.backend.event_stream import EventStream
+from modeldeck.backend.last_words import LastWords
 from modeldeck.backend.models import LoadRequest
 from modeldeck.backend.protocol import EngineReady, Generate, Load, LoadProgress, Stop, TokensGenerated
 from modeldeck.config.generation import BUILT_IN
@@ -125,14 +128,22 @@ async def test_f12_the_ladder_ends_a_child_that_ignores_everything() -> None:
     assert children() == []
 
 
-async def test_the_ladder_ends_at_its_first_step_for_a_child_that_listens() -> None:
+async def test_f12_the_ladder_ends_at_its_second_step_for_a_child_that_hears_a_signal() -> None:
+    process = await start("ignore shutdown\nignore eof\nready\nhang")
+    await process.read()
+    await process.stop(grace=5)
+    assert process._transport.get_returncode() == -signal.SIGTERM
+    assert children() == []
+
+
+async def test_f12_the_ladder_ends_at_its_first_step_for_a_child_that_listens() -> None:
     process = await start("ready\nhang")
     await process.read()
     await process.stop(grace=30)
     assert children() == []
 
 
-async def test_a_grandchild_that_holds_the_pipes_ends_with_its_group() -> None:
+async def test_f12_a_grandchild_that_holds_the_pipes_ends_with_its_group() -> None:
     process = await start("grandchild\nready\nhang")
     await process.read()
     family = children()
@@ -202,6 +213,36 @@ async def test_a_request_of_a_dead_engine_is_told_at_once_and_late_events_are_dr
         await stream.next()
 
 
+async def turns_during(work: Awaitable[object]) -> int:
+    """How often the event loop turns until the work is done."""
+    task, turns = asyncio.ensure_future(work), 0
+    while not task.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await task
+    return turns
+
+
+async def test_f14_what_has_piled_up_on_the_wire_is_read_with_a_turn_for_others_in_between() -> None:
+    process = await start("flood log 20000\nexit 0")
+    await process.wait()  # and everything is in our memory by now
+
+    async def read_all() -> None:
+        while await process.read() is not None:
+            pass
+
+    assert await turns_during(read_all()) > 20_000 / 100
+
+
+async def test_f14_what_has_piled_up_on_stderr_too() -> None:
+    stderr = asyncio.StreamReader()
+    stderr.feed_data(b"x\n" * 100_000)
+    stderr.feed_eof()
+    lines: list[str] = []
+    assert await turns_during(LastWords(lines.append).drain(stderr)) > 100_000 / 100
+    assert len(lines) == 100_000
+
+
 async def test_f14_a_flood_leaves_the_loop_its_turns() -> None:
     client = await EngineClient.start(
         scripted_command("wait generate\nflood tokens 60000\nend\nhang"), dict(os.environ)
@@ -217,6 +258,6 @@ async def test_f14_a_flood_leaves_the_loop_its_turns() -> None:
             turns += 1
             assert loop.time() - started < 50
     await client.kill()
-    assert turns > 100
+    assert turns > 800  # one after 64 lines at the latest
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
     assert children() == []

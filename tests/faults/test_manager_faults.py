@@ -10,8 +10,9 @@ from time import monotonic
 import pytest
 
 from modeldeck.backend import spare_engine
+from modeldeck.backend.chat_messages import FinishReason
 from modeldeck.backend.errors import EngineDied, EngineStalled, LoadCancelled, LoadError
-from modeldeck.backend.models import FinishReason, ModelStatus
+from modeldeck.backend.models import ModelStatus
 from tests.fakes.driving import a_request, children, kill, load, managing, record, reply, status_of
 from tests.fakes.scripted_engine import scripted_starter
 from tests.helpers import eventually

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from modeldeck.backend.catalog.catalog import read_model
+from modeldeck.backend.chat_messages import GenerationStats
 from modeldeck.backend.estimate.engine_cost import gpu_bytes
 from modeldeck.backend.estimate.estimating import count_parts, estimate
 from modeldeck.backend.memory import MemoryMonitor
-from modeldeck.backend.models import GenerationStats, LoadedModel, LoadRequest, ModelSource, Quantization
+from modeldeck.backend.models import LoadedModel, LoadRequest, ModelSource, Quantization
 from modeldeck.backend.processes import resident_bytes
 from modeldeck.backend.protocol import LoadFinished
 from tests.gpu.conftest import gpu_count

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.engine import Engine, running_engine
+from tests.real.image_models import make_llava, make_pictures
 from tests.real.models import make_gpt2, make_llama
 
 REAL = Path(__file__).parent
@@ -54,6 +55,19 @@ def llama(libraries: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gpt2(libraries: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small model that has no chat template."""
     return make_gpt2(tmp_path_factory.mktemp("models") / "tiny-gpt2")
+
+
+@pytest.fixture(scope="session")
+def llava(libraries: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small model that sees."""
+    return make_llava(tmp_path_factory.mktemp("models") / "tiny-llava")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A red one and a blue one with alpha."""
+    pytest.importorskip("PIL")
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from modeldeck.backend.models import ChatMessage, GenerationStats, LoadRequest
+from modeldeck.backend.chat_messages import ChatMessage, GenerationStats
+from modeldeck.backend.models import LoadRequest
 from modeldeck.backend.protocol import (
     EngineEvent,
     EngineLog,
@@ -34,6 +35,12 @@ from modeldeck.config.generation import GenerationSettings
 Event = TypeVar("Event")
 PATIENCE = 120.0
 """Seconds that anything may take on a busy machine."""
+OUT_OF_MEMORY = (
+    "CUDA out of memory. Tried to allocate 20.00 MiB",
+    "CUDA error: out of memory",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+)
+"""How torch says it: its allocator, the driver, a library that needs room of its own."""
 
 
 @dataclass
@@ -49,7 +56,8 @@ class Reply:
 class Engine:
     """The child process and the events that it has sent so far."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], code: str = "") -> None:
+        """``code`` runs in place of the engine's own module, and begins it itself."""
         self.stderr = home / "engine-stderr.txt"
         self.logs: list[str] = []
         self.stages: list[str] = []
@@ -57,7 +65,7 @@ class Engine:
         self._last_id = 0
         with self.stderr.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "modeldeck.backend.engine"],
+                [sys.executable, *(["-c", code] if code else ["-m", "modeldeck.backend.engine"])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -138,9 +146,11 @@ class Engine:
 
 
 @contextmanager
-def running_engine(home: Path, environment: Mapping[str, str], *, ready: bool = True) -> Iterator[Engine]:
+def running_engine(
+    home: Path, environment: Mapping[str, str], *, ready: bool = True, code: str = ""
+) -> Iterator[Engine]:
     """An engine, ready unless it is said otherwise; gone afterwards, whatever the test did to it."""
-    engine = Engine(home, environment)
+    engine = Engine(home, environment, code)
     try:
         if ready:
             engine.until(EngineReady)

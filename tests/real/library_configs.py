@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import MISSING, fields
+from inspect import signature
 from typing import Any
 
 from modeldeck.backend.catalog.config_keys import KEYS
+
+NEEDS_MORE = {"idefics": "image", "kosmos-2": "image", "voxtral_realtime": "sound", "kyutai_speech_to_text": "sound"}
+"""Types whose networks ask for more than text only when they run: seen with small ones of every multimodal type."""
 
 
 def text_types() -> list[str]:
@@ -47,7 +51,7 @@ def modality(name: str, cls: Any) -> str:
     parts = " ".join([*(cls.sub_configs_defaults or {}), name])
     images = name in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or "vision" in parts
     sounds = "audio" in parts or "speech" in parts
-    if images and sounds:
+    if (images and sounds) or "thinker" in parts:
         return "any"
     if images:
         return "image-text"
@@ -58,6 +62,35 @@ def modality(name: str, cls: Any) -> str:
     if name in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return "encoder-decoder"
     return "encoder" if name in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES else "text"
+
+
+def loading(name: str, cls: Any, kind: str) -> dict[str, str]:
+    """Which class loads it, and why a chat of text alone is not possible, as far as that differs from the usual."""
+    from transformers.models.auto import modeling_auto as auto
+
+    language: Any = auto.MODEL_FOR_CAUSAL_LM_MAPPING  # keyed by configuration classes
+    whole: Any = auto.MODEL_FOR_MULTIMODAL_LM_MAPPING
+    if cls not in whole:
+        none = cls not in language and kind not in {"encoder", "encoder-decoder"}
+        return {"cannot_chat": "no class"} if none else {}
+    entry = {"loaded_by": "AutoModelForMultimodalLM"}
+    thinker = (cls.sub_configs_defaults or {}).get("thinker_config")
+    if thinker is not None:
+        entry["loaded_by"] = whole[thinker.config_class].__name__
+    if cls in language and language[cls] is not whole[cls]:
+        entry["language_class"] = language[cls].__name__
+    reason = NEEDS_MORE.get(name) or cannot_chat(whole[cls])
+    return entry | ({"cannot_chat": reason} if reason else {})
+
+
+def cannot_chat(model_class: Any) -> str | None:
+    """A key of ``modality.REASONS`` where the class itself tells that no reply comes of text alone."""
+    if not model_class.can_generate():
+        return "no text"
+    if model_class.__name__.endswith("ForBlockDiffusion"):
+        return "diffusion"
+    given = signature(model_class.generate).parameters.values()
+    return "image" if any(each.name == "pixel_values" and each.default is each.empty for each in given) else None
 
 
 def text_key(config: Any) -> str | None:
@@ -73,6 +106,12 @@ def text_defaults(cls: Any, key: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in wanted}
 
 
+def text_entry(config: Any) -> dict[str, Any]:
+    """Of a language part, which may be a model of its own, too."""
+    cls = type(config)
+    return {**describe(cls), "modality": "text", **loading(config.model_type, cls, "text")}
+
+
 def known_configs() -> dict[str, Any]:
     """The whole table, sorted."""
     from huggingface_hub.errors import StrictDataclassError
@@ -81,7 +120,8 @@ def known_configs() -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name in text_types():
         cls = CONFIG_MAPPING[name]
-        entry = table[name] = {**describe(cls), "modality": modality(name, cls)}
+        kind = modality(name, cls)
+        entry = table[name] = {**describe(cls), "modality": kind, **loading(name, cls, kind)}
         try:
             config = cls()
             key = text_key(config)
@@ -90,12 +130,12 @@ def known_configs() -> dict[str, Any]:
         if key is not None:
             text = getattr(config, key)
             entry |= {"text": key, "text_type": text.model_type, "text_defaults": text_defaults(cls, key)}
-            table.setdefault(text.model_type, {**describe(type(text)), "modality": "text"})
+            table.setdefault(text.model_type, text_entry(text))
             inner = text_key(text)
             if inner is not None:
                 part = getattr(text, inner)
                 table[text.model_type] |= {"text": inner, "text_type": part.model_type}
-                table.setdefault(part.model_type, {**describe(type(part)), "modality": "text"})
+                table.setdefault(part.model_type, text_entry(part))
     return dict(sorted(table.items()))
 
 

@@ -49,7 +49,8 @@ def expected(config: Any) -> dict[str, Any]:
     told: dict[str, Any] = {ours: getattr(text, theirs, None) for ours, theirs in _NAMES.items()}
     if isinstance(told["intermediate_size"], list):
         told["intermediate_size"] = told["intermediate_size"][0]
-    owner = config if hasattr(config, "tie_word_embeddings") else text
+    loaded = getattr(config, "thinker_config", config)
+    owner = loaded if hasattr(loaded, "tie_word_embeddings") else text
     told["tied_embeddings"] = getattr(owner, "tie_word_embeddings", False) is True
     told["context_length"] = getattr(text, "max_position_embeddings", None)
     told["experts"] = next((n for key in EXPERTS if isinstance(n := getattr(text, key, None), int)), None)

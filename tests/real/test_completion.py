@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modeldeck.backend.models import FinishReason
+from modeldeck.backend.chat_messages import FinishReason
 from modeldeck.backend.protocol import LoadFinished
 from tests.real.engine import Engine
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modeldeck.backend.models import FinishReason
+from modeldeck.backend.chat_messages import FinishReason
 from modeldeck.backend.protocol import CopyWritten, EngineLog, LoadFinished
 from tests.real.engine import Engine
 

@@ -14,6 +14,7 @@ import pytest
 from modeldeck.backend.engine.wire import Wire
 from modeldeck.backend.models import LoadRequest, Quantization
 from modeldeck.backend.protocol import EngineEvent, Load, LoadFailed, LoadFinished
+from tests.real.engine import OUT_OF_MEMORY
 
 pytestmark = [
     pytest.mark.usefixtures("libraries"),
@@ -65,12 +66,6 @@ def change_config(folder: Path, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def test_a_path_that_is_not_there(load: LoadHere, tmp_path: Path) -> None:
-    result = failure(load(tmp_path / "gone"))
-    assert result.kind == "load"
-    assert "gone" in result.message
-
-
 def test_a_folder_without_a_config(load: LoadHere, tmp_path: Path) -> None:
     assert "config.json" in failure(load(tmp_path)).message
 
@@ -112,7 +107,7 @@ def test_an_architecture_that_is_no_text_model(load: LoadHere, copied: Path) -> 
     assert failure(load(copied)).kind == "unsupported"
 
 
-def test_code_of_the_models_own_is_refused_and_not_run(load: LoadHere, copied: Path, tmp_path: Path) -> None:
+def test_s4_code_of_the_models_own_is_refused_and_not_run(load: LoadHere, copied: Path, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     (copied / "own.py").write_text(f"open({str(canary)!r}, 'w')\n")
     change_config(copied, model_type="own", auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"})
@@ -122,7 +117,27 @@ def test_code_of_the_models_own_is_refused_and_not_run(load: LoadHere, copied: P
     assert not canary.exists()
 
 
-def test_cuda_where_there_is_none(load: LoadHere, llama: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vision_config": {"depth": 5000}},
+        {"text_config": {"num_attention_heads": 2**40}},
+        {"num_local_experts": 2**31},
+        {"hidden_size": 10**30},
+        {"num_hidden_layers": 10**9},
+    ],
+    ids=str,
+)
+def test_s23_sizes_that_no_machine_has_are_refused_at_once(
+    load: LoadHere, copied: Path, changes: dict[str, object]
+) -> None:
+    change_config(copied, **changes)
+    refused = failure(load(copied))
+    assert refused.kind == "unsupported"
+    assert "which no machine can load" in refused.message
+
+
+def test_f28_cuda_where_there_is_none(load: LoadHere, llama: Path) -> None:
     import torch
 
     missing = f"cuda:{torch.cuda.device_count()}"
@@ -130,6 +145,35 @@ def test_cuda_where_there_is_none(load: LoadHere, llama: Path) -> None:
     assert result.kind == "load"
     assert missing in result.message
     assert "cpu" in result.message
+
+
+def test_f28_a_torch_without_cuda_is_told_with_the_line_that_mends_it(
+    load: LoadHere, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    message = failure(load(llama, device=f"cuda:{torch.cuda.device_count()}")).message
+    assert f"This PyTorch ({torch.__version__}) is built without CUDA" in message
+    assert "-m pip install --force-reinstall torch; or load on " in message
+
+
+def test_f28_a_bitsandbytes_without_its_library_is_told_with_the_line_that_mends_it(
+    load: LoadHere, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own words, pages of them."""
+    from bitsandbytes.cextension import ErrorHandlerMockBNBNativeLibrary
+    from transformers import AutoModelForCausalLM
+
+    def fail(*args: object, **options: object) -> None:
+        ErrorHandlerMockBNBNativeLibrary("Configured CUDA binary not found at /x/libbitsandbytes_cuda199.so").quantize()
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    result = failure(load(llama, quantization=Quantization.NF4))
+    assert result.kind == "quantization"
+    assert "bitsandbytes has no library for this CUDA; run: " in result.message
+    assert "-m pip install --upgrade bitsandbytes; or load in full precision." in result.message
 
 
 def test_quantizing_what_is_quantized_already(load: LoadHere, copied: Path) -> None:
@@ -150,12 +194,12 @@ def test_a_file_that_is_no_gguf(load: LoadHere, tmp_path: Path) -> None:
     assert failure(load(tmp_path / "x.gguf")).kind in ("load", "unsupported")
 
 
-def test_too_little_memory(load: LoadHere, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+@pytest.mark.parametrize("words", OUT_OF_MEMORY)
+def test_f8_too_little_memory(load: LoadHere, llama: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     from transformers import AutoModelForCausalLM
 
     def fail(*args: object, **options: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        raise RuntimeError(words)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
     result = failure(load(llama))
@@ -178,27 +222,68 @@ def test_weights_load_in_the_dtype_that_was_asked_for(load: LoadHere, llama: Pat
     assert result.model.dtype == "bfloat16"
 
 
-def test_pickled_weights_are_read_where_there_are_no_others(load: LoadHere, copied: Path) -> None:
+def test_s6_pickled_weights_are_read_only_where_they_are_allowed(load: LoadHere, copied: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
     weights = copied / "model.safetensors"
     torch.save(load_file(weights), copied / "pytorch_model.bin")
     weights.unlink()
-    assert isinstance(load(copied), LoadFinished)
+    refused = failure(load(copied))
+    assert refused.kind == "pickles"
+    assert "not allowed" in refused.message
+    assert isinstance(load(copied, allow_pickles=True), LoadFinished)
 
 
-def test_pickled_weights_that_run_code_are_refused(load: LoadHere, copied: Path, tmp_path: Path) -> None:
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.folder),))
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_s6_pickled_weights_run_no_code_allowed_or_not(
+    load: LoadHere, copied: Path, tmp_path: Path, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
-    class Evil:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return (os.mkdir, (str(tmp_path / "canary"),))
-
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     (copied / "model.safetensors").unlink()
-    torch.save({"lm_head.weight": Evil()}, copied / "pytorch_model.bin")
-    failure(load(copied))
+    torch.save({"lm_head.weight": Evil(tmp_path / "canary")}, copied / "pytorch_model.bin")
+    failure(load(copied, allow_pickles=allowed))
     assert not (tmp_path / "canary").exists()
+
+
+def test_s6_an_index_of_safetensors_that_names_a_pickle_needs_the_same_consent(load: LoadHere, copied: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").rename(copied / "other.safetensors")
+    torch.save(tensors, copied / "evil.bin")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, "evil.bin")}
+    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert failure(load(copied)).kind == "pickles"
+
+
+def test_s6_a_pickled_adapter_needs_the_same_consent(load: LoadHere, llama: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    adapter = tmp_path / "adapter"
+    lora = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(llama), lora).save_pretrained(str(adapter))
+    weights = adapter / "adapter_model.safetensors"
+    torch.save(load_file(weights), adapter / "adapter_model.bin")
+    weights.unlink()
+    assert failure(load(llama, adapter=str(adapter))).kind == "pickles"
+    assert isinstance(load(llama, adapter=str(adapter), allow_pickles=True), LoadFinished)
 
 
 def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(load: LoadHere, copied: Path) -> None:

@@ -27,8 +27,17 @@ class M(LlamaForCausalLM):
 TOKENIZER = "from transformers import PreTrainedTokenizerFast\nclass T(PreTrainedTokenizerFast): pass\n"
 GENERATE = """
 from .beam import nothing
-def generate(inputs, model, **options):
-    return type(model).generate(model, inputs, **options)
+def generate(model, input_ids, **options):
+    return type(model).generate(model, input_ids=input_ids, **options)
+"""
+"""Called as ``generate(**inputs)``, which is how the library has it, after ``model`` by keyword."""
+
+OWN_REPLY = """
+import torch
+def generate(model, input_ids, generation_config=None, streamer=None, **options):
+    for tokens in ([input_ids, *torch.tensor([[40], [41]])] if streamer else []):
+        streamer.put(tokens)
+    return input_ids
 """
 
 
@@ -87,7 +96,7 @@ def loaded(folder: Path, home: Path, environment: Mapping[str, str], *, trusted:
         return engine.load(folder, trust_remote_code=trusted)
 
 
-def test_the_files_that_are_named_are_those_that_run(
+def test_s4_the_files_that_are_named_are_those_that_run(
     model: Path, cache: Path, home: Path, environment: dict[str, str]
 ) -> None:
     code = code_of(model, cache)
@@ -99,7 +108,7 @@ def test_the_files_that_are_named_are_those_that_run(
     assert ran == named - {"slow.py"}  # which is there for whoever wants the slow tokenizer
 
 
-def test_none_of_it_runs_without_consent(model: Path, home: Path, environment: dict[str, str]) -> None:
+def test_s4_none_of_it_runs_without_consent(model: Path, home: Path, environment: dict[str, str]) -> None:
     result = loaded(model, home, environment, trusted=False)
     assert isinstance(result, LoadFailed)
     assert not (home / "ran").exists()
@@ -120,3 +129,18 @@ def test_a_repository_that_is_not_here_is_not_fetched(
     shutil.rmtree(cache)
     assert code_of(model, cache).problem == "org/tok is not on this machine."
     assert isinstance(loaded(model, home, environment, trusted=True), LoadFailed)
+
+
+def test_a_generate_of_its_own_is_called_as_the_library_calls_it(
+    llama: Path, home: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = Path(shutil.copytree(llama, tmp_path / "own generate"))
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate/generate.py").write_text(OWN_REPLY)
+    with running_engine(home, environment) as engine:
+        result = engine.load(folder, trust_remote_code=True)
+        assert isinstance(result, LoadFinished), result
+        reply = engine.reply("Hello", max_new_tokens=5)
+    assert reply.text == AutoTokenizer.from_pretrained(llama).decode([40, 41])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modeldeck.backend.models import Attention, FinishReason, LoadRequest
+from modeldeck.backend.chat_messages import FinishReason
+from modeldeck.backend.models import Attention, LoadRequest
 from modeldeck.backend.protocol import GenerationFailed, Load, LoadFailed, LoadFinished, Stop, TokensGenerated
 from tests.real.engine import Engine
 
@@ -106,7 +107,7 @@ def test_a_system_prompt_is_part_of_the_prompt(engine: Engine) -> None:
     assert with_prompt.prompt_tokens > without.prompt_tokens
 
 
-def test_stop_ends_a_reply_in_the_middle(engine: Engine) -> None:
+def test_f12_stop_ends_a_reply_in_the_middle(engine: Engine) -> None:
     request_id = engine.ask("Hello", max_new_tokens=10_000, do_sample=True, top_k=0, seed=5)
     engine.until(TokensGenerated)
     engine.send(Stop(request_id))
@@ -116,7 +117,7 @@ def test_stop_ends_a_reply_in_the_middle(engine: Engine) -> None:
     assert 0 < stats.new_tokens < 10_000
 
 
-def test_stop_ends_a_reply_that_is_still_in_prefill(engine: Engine) -> None:
+def test_f12_stop_ends_a_reply_that_is_still_in_prefill(engine: Engine) -> None:
     request_id = engine.ask("What is the capital of France? " * 600, max_new_tokens=50)
     engine.send(Stop(request_id))
     reply = engine.answer(request_id)

@@ -107,6 +107,9 @@ def test_help(snap_compare: SnapCompare) -> None:
     async def ask(pilot: Pilot[Any]) -> None:
         await ready(pilot)
         deck_of(pilot).action_help()
-        await still(pilot, "Load the highlighted model")
+        await wait_until(pilot, lambda: pilot.app.screen.query("#help-keys"))
+        keys = pilot.app.screen.query_one("#help-keys")
+        await wait_until(pilot, lambda: keys.show_vertical_scrollbar)
+        await still(pilot, "Load the highlighted model")  # laid out anew beside the scroll bar
 
     assert snap_compare(deck(), terminal_size=(100, 40), run_before=ask)

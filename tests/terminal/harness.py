@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
@@ -32,7 +32,9 @@ _UNFINISHED = re.compile(rb"\x1b[^\x1b]{0,40}\Z")
 class Terminal:
     """A pseudo-terminal with a program in it."""
 
-    def __init__(self, command: tuple[str, ...], env: Mapping[str, str], columns: int, rows: int) -> None:
+    def __init__(
+        self, command: tuple[str, ...], env: Mapping[str, str], columns: int, rows: int, ignoring: Iterable[int] = ()
+    ) -> None:
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
         self.modes_before: list[Any] = termios.tcgetattr(slave)
@@ -42,9 +44,16 @@ class Terminal:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._held_back = b""
+
+        def in_the_child() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by nohup
+            for number in ignoring:
+                signal.signal(number, signal.SIG_IGN)
+
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, env=dict(env), start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=in_the_child,
         )  # fmt: skip  # one call, before any thread of the test is started
         self.seen: set[psutil.Process] = set()
         """Every child of the program that ``children`` ever found."""
@@ -79,6 +88,15 @@ class Terminal:
         for key in keys:
             os.write(self.master, KEYS.get(key, key).encode())
 
+    def hang_up(self) -> None:
+        """The connection is lost: nothing can be read or written any more."""
+        os.close(self.master)
+        self.master = -1
+
+    def stall(self, stalled: bool = True) -> None:
+        """As a link does that takes nothing any more: whoever writes to the terminal waits; or let it go on."""
+        termios.tcflow(self._slave, termios.TCOOFF if stalled else termios.TCOON)
+
     def wait_for(self, what: str | Callable[[], object], seconds: float = 20.0) -> None:
         """Read what the program writes until a text is on the screen or a condition holds."""
         deadline = monotonic() + seconds
@@ -103,7 +121,8 @@ class Terminal:
         for child in left:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
-        os.close(self.master)
+        if self.master >= 0:
+            os.close(self.master)
         os.close(self._slave)
 
     def _read(self, seconds: float) -> bool:
@@ -123,6 +142,20 @@ def _complete(sequence: bytes) -> bool:
     return re.match(rb"\x1b(\[[0-9;?<>=$]*[@-~]|[^\[P_^\]].*)", sequence, re.DOTALL) is not None
 
 
+def assert_restored(opened: Terminal) -> None:
+    """The terminal is as it was: its modes, and whatever the program had switched on."""
+    assert opened.modes_now == opened.modes_before
+    written = bytes(opened.written)
+    for on, off in (
+        (b"\x1b[?1049h", b"\x1b[?1049l"),  # the alternate screen
+        (b"\x1b[?25l", b"\x1b[?25h"),  # the cursor
+        (b"\x1b[?1000h", b"\x1b[?1000l"),  # the mouse
+        (b"\x1b[?1003h", b"\x1b[?1003l"),
+        (b"\x1b[?2004h", b"\x1b[?2004l"),  # bracketed paste
+    ):
+        assert written.rfind(off) > written.rfind(on), f"{off!r} did not follow {on!r}"
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether a process runs; a zombie, which nobody reaps in some containers, does not."""
     with suppress(psutil.NoSuchProcess):
@@ -132,13 +165,21 @@ def is_alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def terminal(
-    *arguments: str, columns: int = 120, rows: int = 40, command: tuple[str, ...] = MODELDECK, **env: str
+    *arguments: str,
+    columns: int = 120,
+    rows: int = 40,
+    command: tuple[str, ...] = MODELDECK,
+    ignoring: Iterable[int] = (),
+    **env: str,
 ) -> Iterator[Terminal]:
-    """The installed ``modeldeck`` in a terminal of this size, with the test's own environment; always ended."""
+    """The installed ``modeldeck`` in a terminal of this size, with the test's own environment; always ended.
+
+    ``ignoring`` are signals that it ignores from the start, as ``nohup`` has it.
+    """
     environment = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **env}
     for name in ("COLUMNS", "LINES", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
-    opened = Terminal((*command, *arguments), environment, columns, rows)
+    opened = Terminal((*command, *arguments), environment, columns, rows, ignoring)
     try:
         yield opened
     finally:

@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
+import resource
 import signal
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import psutil
 import pytest
 
 from modeldeck.tui.terminal import HANGUP_EXIT
+from tests.fakes.engine_python import use_scripted_engine
+from tests.terminal.harness import is_alive, terminal
+from tests.terminal.test_terminal import load, say
+from tests.unit.cli.conftest import write_model
 
 pytestmark = pytest.mark.pty
-_DECK = (str(Path(sys.executable).with_name("modeldeck")),)
 
 
-def _children_when_up(process: subprocess.Popen[bytes], master: int) -> list[psutil.Process]:
-    """Read the screen until all panes are up and the spare engine runs."""
-    written = b""
-    deadline = monotonic() + 40
-    os.set_blocking(master, False)
-    while monotonic() < deadline:
-        try:
-            written += os.read(master, 65536)
-        except BlockingIOError:
-            sleep(0.02)
-        children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
-        if b"NOT LOADED" in written and children:
-            return children
-    raise AssertionError(f"never came up: {written[-500:]!r}")
+def _used_by_the_dead() -> float:
+    """Seconds of the processor that the children of this process took, and theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["SIGHUP", "SIGHUP ignored"])
-def test_a_lost_terminal_ends_the_program_and_its_engine(home: Path, ignored: bool) -> None:
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-
-    def in_the_child() -> None:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    environ = {"HOME": str(home), "PATH": os.environ["PATH"], "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        _DECK, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True, preexec_fn=in_the_child
-    )
-    os.close(slave)
-    try:
-        children = _children_when_up(process, master)
-        os.close(master)
-        assert process.wait(timeout=15) == HANGUP_EXIT
-        _, alive = psutil.wait_procs(children, timeout=10)
-        assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
-    finally:
-        process.kill()
-        process.wait()
+@pytest.mark.parametrize("ignoring", [(), (signal.SIGHUP,)], ids=["SIGHUP", "SIGHUP ignored"])
+def test_f2_f3_a_lost_terminal_ends_the_program_and_its_engine(
+    home: Path, tmp_path: Path, ignoring: tuple[int, ...]
+) -> None:
+    write_model(home / "models" / "tiny-llama")
+    use_scripted_engine(home).write_text(f"reply-gate {tmp_path}/gate\nreply seven words that are not said yet\nserve")
+    before = _used_by_the_dead()
+    with terminal(ignoring=ignoring) as opened:
+        load(opened)
+        say(opened, "good morning")
+        opened.wait_for("seven words")
+        family = [psutil.Process(opened.process.pid), *opened.children()]
+        used = sum(sum(process.cpu_times()[:2]) for process in family)
+        opened.hang_up()
+        lost = monotonic()
+        assert opened.process.wait(5) == HANGUP_EXIT
+        while any(is_alive(child) for child in opened.seen):
+            assert monotonic() - lost < 5
+        assert _used_by_the_dead() - before - used < 1.0  # it did not spin

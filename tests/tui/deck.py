@@ -128,7 +128,7 @@ def services(
         write_atomically(paths.remembered_list, json.dumps({"recents": [found.id for found in MODELS]}))
     built = build_services(
         paths,
-        start_engine=scripted_starter(*scripts),
+        start_engine=scripted_starter(*scripts, on_log=lambda line: built.log.append(line)),
         start_download=start_download or no_download,  # type: ignore[arg-type]  # it never returns
     )
     built = replace(built, catalog=catalog or FakeCatalog())  # type: ignore[arg-type]  # what the screens use of it

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from textual import events
@@ -9,10 +10,13 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.pilot import Pilot
 
+from modeldeck import tui
+from modeldeck.backend.chat_messages import ChatMessage
 from modeldeck.backend.errors import EngineDied, GenerationError
-from modeldeck.backend.models import ChatMessage
+from modeldeck.backend.models import LoadedModel
 from modeldeck.config.generation import GenerationSettings
-from modeldeck.tui.widgets.chat_panel import FORGET, NO_MODEL, RUNNING, ChatPanel
+from modeldeck.tui.chats.store import ChatStore
+from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
 from modeldeck.tui.widgets.streamed_reply import StreamedReply
@@ -24,17 +28,20 @@ from tests.tui.test_bursts import burst
 class ChatApp(App[object]):
     """Only the chat, with a model loaded."""
 
+    CSS_PATH = Path(tui.__path__[0]) / "app.tcss"
     CSS = "ChatPanel { width: 1fr; height: 1fr; }"
 
-    def __init__(self, replier: FakeReplier) -> None:
+    def __init__(self, replier: FakeReplier, chats: ChatStore | None = None) -> None:
         super().__init__()
         self.replier = replier
+        self.chats = chats
+        self.model = LOADED
         self.settings = FakeSettings()
         self.heard: list[Message] = []
 
     def compose(self) -> ComposeResult:
-        panel = ChatPanel(self.replier, self.settings)
-        panel.set_reactive(ChatPanel.loaded, LOADED)
+        panel = ChatPanel(self.replier, self.settings, self.chats)
+        panel.set_reactive(ChatPanel.loaded, self.model)
         panel.set_reactive(ChatPanel.model_name, "SmolLM2-135M")
         yield panel
 
@@ -57,8 +64,14 @@ class ChatApp(App[object]):
 
 
 @asynccontextmanager
-async def chatting(*pieces: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[ChatApp, Pilot[object]]]:
-    app = ChatApp(FakeReplier(*pieces))
+async def chatting(
+    *pieces: str,
+    size: tuple[int, int] = (80, 24),
+    chats: ChatStore | None = None,
+    model: LoadedModel = LOADED,
+) -> AsyncIterator[tuple[ChatApp, Pilot[object]]]:
+    app = ChatApp(FakeReplier(*pieces), chats)
+    app.model = model
     async with app.run_test(size=size) as pilot:
         yield app, pilot
 
@@ -173,22 +186,6 @@ class TestEndings:
             assert app.panel.conversation.turns == []
             assert app.panel.draft == "a draft"
             assert app.replier.closed == 1
-
-    async def test_a_chat_of_several_turns_is_forgotten_only_when_asked_twice(self) -> None:
-        async with chatting("Hi.") as (app, pilot):
-            await ask(app, pilot, "one")
-            await ask(app, pilot, "two")
-            app.view.focus()
-            await pilot.press("n")
-            await wait_until(pilot, lambda: FORGET in screen_text(app))
-            await ask(app, pilot, "three")
-            assert len(app.panel.conversation.turns) == 3
-            app.view.focus()
-            await pilot.press("n")
-            await wait_until(pilot, lambda: FORGET in screen_text(app))
-            await pilot.press("n")
-            await wait_until(pilot, lambda: "Nothing said yet" in screen_text(app))
-            assert app.panel.conversation.turns == []
 
 
 class TestDraft:

@@ -18,9 +18,10 @@ from modeldeck.tui.actions import all_actions
 from modeldeck.tui.commands import DeckCommands
 from modeldeck.tui.screens.confirm import Confirm
 from modeldeck.tui.screens.help import HelpScreen
+from modeldeck.tui.screens.main import MainScreen
 from modeldeck.tui.widgets.pane_bar import PANES
 from modeldeck.tui.widgets.prompt import Prompt
-from tests.helpers import screen_text, wait_until
+from tests.helpers import eventually, screen_text, wait_until
 from tests.tui.deck import NARROW, WIDE, deck, opened, until_status
 
 FORBIDDEN = {
@@ -243,3 +244,18 @@ async def test_q_leaves_at_once_when_nothing_runs() -> None:
         await opened(pilot)
         await pilot.press("q")
         await wait_until(pilot, lambda: app.return_code == 0)
+
+
+async def test_leaving_while_the_other_panes_are_still_being_made_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    mount = MainScreen.mount_other_panes
+
+    async def late(screen: MainScreen) -> None:
+        await screen.app.run_action("quit")
+        panes = screen.query_one("#panes")
+        await eventually(lambda: not panes.is_attached, 10, "the end of the panes")
+        await mount(screen)
+
+    monkeypatch.setattr(MainScreen, "mount_other_panes", late)
+    app = deck()
+    await app.run_async(headless=True, size=WIDE)
+    assert (app.return_code, app.crashed) == (0, False)

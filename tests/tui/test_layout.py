@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual._compositor import LayoutUpdate
 
 from modeldeck.tui.widgets.prompt import Prompt
 from tests.helpers import screen_text, wait_until
@@ -81,7 +82,7 @@ async def test_the_mouse_moves_the_keys_too() -> None:
 
 
 @pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 5), (1, 1)])
-async def test_a_tiny_window_asks_for_more_room(size: tuple[int, int]) -> None:
+async def test_f18_a_tiny_window_asks_for_more_room(size: tuple[int, int]) -> None:
     app = deck()
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
@@ -95,7 +96,19 @@ async def test_a_tiny_window_asks_for_more_room(size: tuple[int, int]) -> None:
         await wait_until(pilot, lambda: app.focused is app.main_screen.browser.model_list)  # the keys work again
 
 
-async def test_a_storm_of_sizes_does_no_harm() -> None:
+async def test_f17_after_a_suspend_all_that_is_on_the_screen_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = deck()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        drawn: list[object] = []
+        monkeypatch.setattr(app, "_display", lambda _screen, update: drawn.append(update))
+        app.app_resume_signal.publish(app)
+        await wait_until(pilot, lambda: any(isinstance(update, LayoutUpdate) for update in drawn))
+        whole = [update for update in drawn if isinstance(update, LayoutUpdate)]
+        assert any(update.region.size == NARROW for update in whole)
+
+
+async def test_f18_a_storm_of_sizes_does_no_harm() -> None:
     app = deck()
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)

@@ -69,7 +69,7 @@ async def test_what_comes_and_goes_on_the_disk_comes_and_goes_in_the_list_and_th
         assert highlighted(pilot) == "m05"
 
 
-async def test_the_second_start_shows_the_list_while_the_disk_does_not_answer(root: Path) -> None:
+async def test_f26_the_second_start_shows_the_list_while_the_disk_does_not_answer(root: Path) -> None:
     app = following(root)
     async with app.run_test(size=NARROW) as pilot:
         await listed(pilot, 12)
@@ -83,6 +83,32 @@ r.list_folder = w.look = lambda path: time.sleep(600)
         assert browser_of(pilot).searching  # and the keys work all the same
         await pilot.press("j", "j")
         assert highlighted(pilot) == "m02"
+
+
+async def test_f26_two_thousand_models_come_piece_by_piece_and_keys_do_not_wait_for_the_last(home: Path) -> None:
+    root = home / "models"
+    first = model_folder(root / "m0000")
+    for number in range(1, 2000):
+        shutil.copytree(first, root / f"m{number:04}", copy_function=os.link)
+    slow = """
+import modeldeck.backend.catalog.scanner.tracked_reader as t, os, time
+real = t.read_folder
+def read(folder, identity, **options):
+    while folder.path.endswith("m1900") and os.path.exists(os.environ["HOME"] + "/gate"):
+        time.sleep(0.01)
+    return real(folder, identity, **options)
+t.read_folder = read
+"""
+    (home / "gate").touch()
+    app = following(root, Scanners(slow), stall_seconds=60)
+    async with app.run_test(size=NARROW) as pilot:
+        await wait_until(pilot, lambda: browser_of(pilot).model_list.row_count > 100)
+        assert browser_of(pilot).searching
+        await pilot.press("g", "j", "j")
+        assert highlighted(pilot) == "m0002"
+        (home / "gate").unlink()
+        await listed(pilot, 2000)
+        assert highlighted(pilot) == "m0002"
 
 
 async def test_f26_a_model_that_hangs_is_a_row_that_says_so_and_the_app_lives(root: Path) -> None:

@@ -228,6 +228,19 @@ async def test_up_and_down_move_between_the_fields_of_the_dialog() -> None:
         await wait_until(pilot, lambda: app.focused is not None and app.focused.id == "quantization")
 
 
+async def test_a_context_longer_than_the_models_own_is_told_and_not_loaded() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("l")
+        await wait_until(pilot, lambda: isinstance(app.screen, LoadDialog) and bool(app.screen.query("#context")))
+        app.screen.query_one("#context", Input).value = "50000000"
+        app.screen.query_one("#load", Button).press()
+        await wait_until(pilot, lambda: "Context must be at most 8,192 tokens" in screen_text(app))
+        assert isinstance(app.screen, LoadDialog)
+        assert app.services.manager.request is None
+
+
 async def test_a_broken_model_says_its_reason_and_is_not_loaded() -> None:
     app = deck()
     async with app.run_test(size=WIDE, notifications=True) as pilot:

@@ -193,7 +193,7 @@ class TestSorting:
             await opened(pilot)
             assert rows_of(pilot).shelf.visible()[0].model == MODELS[1]
 
-    async def test_an_order_that_cannot_be_kept_is_told_and_holds(self) -> None:
+    async def test_f20_an_order_that_cannot_be_kept_is_told_and_holds(self) -> None:
         app = deck()
         async with app.run_test(size=WIDE, notifications=True) as pilot:
             await opened(pilot)
@@ -258,7 +258,7 @@ def signs(shown: ShelfList) -> list[str]:
     return [shown.render_line(y + 1).text[cell] for y in range(shown.row_count)]
 
 
-async def test_a_damaged_list_of_favourites_is_said_and_kept_aside_at_the_first_change() -> None:
+async def test_f22_a_damaged_list_of_favourites_is_said_and_kept_aside_at_the_first_change() -> None:
     path = Paths.from_environment().remembered_list
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('{"favourites": ["a"')

@@ -48,7 +48,7 @@ async def load_trusting(pilot: Pilot[int]) -> bool:
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
-async def test_consent_names_the_files_and_holds_until_the_code_is_another(
+async def test_s4_consent_names_the_files_and_holds_until_the_code_is_another(
     size: tuple[int, int], custom: ModelInfo
 ) -> None:
     app = deck(catalog=FakeCatalog([custom]))
@@ -70,7 +70,7 @@ async def test_consent_names_the_files_and_holds_until_the_code_is_another(
         assert not (await open_dialog(pilot)).value
 
 
-async def test_the_next_run_knows_the_consent_and_it_can_be_taken_back(custom: ModelInfo) -> None:
+async def test_s4_the_next_run_knows_the_consent_and_it_can_be_taken_back(custom: ModelInfo) -> None:
     app = deck(catalog=FakeCatalog([custom]))
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot, rows=1)
@@ -89,7 +89,7 @@ async def test_the_next_run_knows_the_consent_and_it_can_be_taken_back(custom: M
         assert not await load_trusting(pilot)
 
 
-async def test_code_that_changes_after_it_was_looked_at_does_not_run(custom: ModelInfo) -> None:
+async def test_s4_code_that_changes_after_it_was_looked_at_does_not_run(custom: ModelInfo) -> None:
     app = deck(catalog=FakeCatalog([custom]))
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await opened(pilot, rows=1)
@@ -100,7 +100,7 @@ async def test_code_that_changes_after_it_was_looked_at_does_not_run(custom: Mod
         assert app.services.manager.request is None
 
 
-async def test_code_that_cannot_be_looked_at_cannot_be_allowed(custom: ModelInfo) -> None:
+async def test_s4_code_that_cannot_be_looked_at_cannot_be_allowed(custom: ModelInfo) -> None:
     (Path(custom.path) / "configuration_custom.py").unlink()
     app = deck(catalog=FakeCatalog([custom]))
     async with app.run_test(size=WIDE) as pilot:

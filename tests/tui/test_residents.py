@@ -276,3 +276,57 @@ async def test_what_is_too_large_for_the_machine_is_not_waited_for() -> None:
         await pilot.press("j", "enter")
         await wait_until(pilot, lambda: "does not fit in RAM" in screen_text(app))
         assert "Wait for room" not in screen_text(app)
+
+
+@BOTH_SIZES
+async def test_z_parks_a_model_and_brings_it_back_with_its_figures(size: tuple[int, int]) -> None:
+    app = deck(settings=Settings(device="cuda:0"))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await pilot.press("z")
+        await until_status(pilot, ModelStatus.PARKED)
+        await wait_until(pilot, lambda: "z PARKED Qwen3-8B · 270 MB in RAM" in screen_text(app))
+        said = "Qwen3-8B is parked (270 MB of RAM, 0.25 s); z or the next message brings it back."
+        await wait_until(pilot, lambda: said in app.services.log.newest(0))
+        assert " z Qwen3-8B" in screen_text(app)  # its row
+        await pilot.press("z")
+        await until_status(pilot, ModelStatus.LOADED)
+        await wait_until(pilot, lambda: "Qwen3-8B was back after 0.25 s." in app.services.log.newest(0))
+        await pilot.press("z")
+        told = "270 MB in RAM · z wakes it" + (" · back in 0.25 s last time" if size == WIDE else "")
+        await wait_until(pilot, lambda: told in screen_text(app))
+
+
+async def test_a_message_to_a_parked_model_wakes_it() -> None:
+    app = deck(settings=Settings(device="cuda:0"))
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await pilot.press("z")
+        await until_status(pilot, ModelStatus.PARKED)
+        await pilot.press("enter", *"hi", "enter")
+        await wait_until(pilot, lambda: "You said hi" in screen_text(app))
+        await until_status(pilot, ModelStatus.LOADED)
+
+
+async def test_a_model_in_ram_says_that_there_is_nothing_to_park() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await pilot.press("z")
+        said = "Qwen3-8B is not parked. It lies in RAM already, and stays there until it is unloaded."
+        await wait_until(pilot, lambda: said in app.services.log.newest(0))
+        assert app.services.manager.status is ModelStatus.LOADED
+
+
+async def test_where_all_are_pinned_the_limit_of_models_is_said_and_nothing_is_loaded() -> None:
+    app = deck(settings=Settings(max_models=1))
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await pilot.press("p", "j", "enter")
+        said = "As many models are held as max_models allows (1), and all of them are pinned"
+        await wait_until(pilot, lambda: any(said in line for line in app.services.log.newest(0)))
+        assert held(app.services.manager) == [QWEN]

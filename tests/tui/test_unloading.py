@@ -58,7 +58,7 @@ async def test_an_unload_says_what_came_back(size: tuple[int, int]) -> None:
         assert any("Unloaded Qwen3-8B: freed 14.2 GB of cuda:0." in line for line in app.services.log.lines)
 
 
-async def test_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f10_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modeldeck.backend.unloading.Unloading.finish.__defaults__", (0.0,))
     app = deck(monitor=HeldGpu(stays=12 * GB))
     async with app.run_test(size=WIDE, notifications=True) as pilot:
@@ -71,7 +71,7 @@ async def test_memory_that_does_not_come_back_is_told_with_who_holds_it(monkeypa
         assert any(told in line for line in app.services.log.lines)
 
 
-async def test_a_load_that_fails_brings_the_model_before_back_and_says_so() -> None:
+async def test_f8_a_load_that_fails_brings_the_model_before_back_and_says_so() -> None:
     app = deck("serve", "fail-load memory It needs 152.3 GB.\nserve", "serve", settings=ONE)
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await opened(pilot)
@@ -193,7 +193,7 @@ class SmallGpu:
         )
 
 
-async def test_a_load_without_room_says_the_figures_and_what_to_press(tmp_path: Path) -> None:
+async def test_f8_a_load_without_room_says_the_figures_and_what_to_press(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     failing = f"ready\nwait load\ngate {gate}\nfailed memory There is not enough memory."
     app = deck(failing, "serve", monitor=SmallGpu())
@@ -210,3 +210,17 @@ async def test_a_load_without_room_says_the_figures_and_what_to_press(tmp_path: 
         await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
         assert "There is not enough memory." in screen_text(app)
         assert "12.0 GB free on cuda:0" in screen_text(app)
+
+
+async def test_the_speed_of_a_reply_goes_with_its_model() -> None:
+    app = deck(f"pace 0.01\nreply {'word ' * 400}\nserve")
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("tab", *"hi", "enter")
+        await wait_until(pilot, lambda: "tok/s" in screen_text(app))
+        await pilot.press("shift+tab", "u")
+        await until_status(pilot, ModelStatus.NOT_LOADED)
+        await wait_until(pilot, lambda: "· cancelled" in screen_text(app))
+        await wait_until(pilot, lambda: "tok/s" not in screen_text(app).splitlines()[-2])

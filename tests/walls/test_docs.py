@@ -24,7 +24,14 @@ from modeldeck.tui.cli import main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-KEY_NAMES = {"/": "slash", "?": "question_mark", "-": "minus"}
+KEY_NAMES = {
+    "/": "slash",
+    "?": "question_mark",
+    "-": "minus",
+    "[": "left_square_bracket",
+    "]": "right_square_bracket",
+    "=": "equals_sign",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,8 @@ from tests.unit.cli.conftest import write_model
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("config", "backend", "tui")
+OFFERED = ("adapters", "quantizers", "images")
+"""The extras for users; what they bring is looked for before it is imported."""
 
 
 def test_the_packages_of_pyproject_are_the_folders() -> None:
@@ -55,7 +57,8 @@ def _imported() -> dict[str, str]:
 def test_what_is_imported_is_declared_and_pinned() -> None:
     """The environment of the tests has far more than a user's, so nothing else would notice."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    offered = [line for name, lines in project["optional-dependencies"].items() if name in OFFERED for line in lines]
+    declared = {canonicalize_name(Requirement(line).name) for line in [*project["dependencies"], *offered]}
     owners = metadata.packages_distributions()
     missing = {
         f"{name} ({file})"

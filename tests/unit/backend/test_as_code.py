@@ -30,6 +30,7 @@ FOLDER = ModelInfo(
     format=ModelFormat.SAFETENSORS,
     load_dtype="bfloat16",
 )
+SEES = replace(FOLDER, architecture="llava", architecture_class="LlavaForConditionalGeneration")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CACHED = replace(
     FOLDER,
@@ -126,6 +127,15 @@ def test_the_script_runs_and_loads_what_was_asked_for(
     assert calls.run(python_code(model, request_), monkeypatch) == options
     assert calls.made["AutoModelForCausalLM"][0] == (named,)
     assert calls.made["AutoTokenizer"][1].get("trust_remote_code", False) == request_.trust_remote_code
+
+
+def test_the_script_names_the_class_that_loads_a_model_whole() -> None:
+    whole, own = python_code(SEES, asked()), replace(SEES, needs_remote_code=True)
+    assert whole.count("AutoModelForMultimodalLM") == 2
+    assert "AutoModelForCausalLM" not in whole
+    assert python_code(own, asked()) == whole  # nothing of its own runs
+    for model, trusted in ((own, True), (replace(SEES, format=ModelFormat.GGUF), False)):
+        assert "AutoModelForMultimodalLM" not in python_code(model, asked(trust_remote_code=trusted))
 
 
 def test_what_belongs_to_the_model_follows_its_load(monkeypatch: pytest.MonkeyPatch) -> None:

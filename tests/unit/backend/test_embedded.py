@@ -1,15 +1,19 @@
-"""How the children are started, and what of the user's environment they get (S5, S7, S14, F28)."""
+"""How the children are started, and what of the user's environment they get (S5, S6, S7, S14, F28)."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import modeldeck.backend.embedded as embedded_module
+from modeldeck.backend.bootstrap import NEEDED, OLDEST_TORCH
 from modeldeck.backend.embedded import (
     downloader_environment,
     embedded_engine,
@@ -19,6 +23,7 @@ from modeldeck.backend.embedded import (
 from modeldeck.backend.errors import EngineDied
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings
+from modeldeck.tui.cli_commands.examination import declared_requirements
 
 _NAMES = """
 HF_TOKEN HUGGING_FACE_HUB_TOKEN OPENAI_API_KEY GITHUB_TOKEN github_token DB_PASSWORD MY_SECRET API_KEYS AWS_PROFILE
@@ -98,18 +103,72 @@ async def test_f28_an_environment_without_the_libraries_is_told_the_line_that_me
         await start()
 
 
+SLOW_PIPE = """
+import os, time
+write = os.write
+def slowly(descriptor, data):
+    time.sleep(0.5)
+    return write(descriptor, data)
+os.write = slowly
+"""
+"""What an engine says may take longer to go out than it takes to find that a library is missing."""
+
+
+async def test_f28_libraries_that_are_missing_or_old_are_named_by_the_engine_itself(
+    tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old transformers is there but lacks what the engine imports; stand-ins, since the real ones take seconds."""
+    for name in ("torch", "transformers"):
+        (tmp_path / f"{name}.py").write_text("")
+    (tmp_path / "sitecustomize.py").write_text(SLOW_PIPE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    client = await embedded_engine(Settings(), paths, lambda _line: None)()
+    death = await client.gone
+    await client.kill()
+    assert "exit code 1: No module named 'transformers.models'" in str(death)
+    assert f"run: {sys.executable} -m pip install --upgrade transformers" in str(death)
+
+
 async def test_f28_an_interpreter_that_is_not_there_is_named(paths: Paths) -> None:
     start = embedded_engine(Settings(engine_python="/no/such/python"), paths, lambda _line: None)
     with pytest.raises(EngineDied, match="/no/such/python: No such file"):
         await start()
 
 
-def test_another_environment_runs_our_modules_with_its_own_libraries(plain_python: Path) -> None:
-    """Stand-ins for the libraries in the other environment; none of modeldeck is installed there."""
+@pytest.fixture
+def stand_ins(plain_python: Path) -> Iterator[Path]:
+    """The other environment's libraries; none of modeldeck is installed there."""
     (libraries,) = plain_python.parents[1].glob("lib/python3*/site-packages")
-    for name in ("msgspec", "torch", "transformers", "accelerate"):
+    for name in NEEDED:
         (libraries / f"{name}.py").write_text("")
-    (libraries / "probe.py").write_text(
+    yield libraries
+    for name in NEEDED:
+        (libraries / f"{name}.py").unlink()
+
+
+@pytest.mark.parametrize(("version", "code"), [("2.5.1+cu124", 1), ("1.13.0", 1), ("2.6.0", 0), ("2.10.0a0", 0)])
+def test_s5_s6_an_environment_with_an_old_torch_is_refused_with_the_line_that_mends_it(
+    plain_python: Path, stand_ins: Path, version: str, code: int
+) -> None:
+    (stand_ins / "started.py").write_text("")
+    about = stand_ins / f"torch-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+    try:
+        done = bootstrap(plain_python, "started")
+    finally:
+        shutil.rmtree(about)
+    assert done.returncode == code, done.stderr
+    said = f"engine_python has torch {version}, and engines need 2.6 or newer; run: {plain_python} -m pip install"
+    assert (f"{said} 'torch>=2.6'" in done.stderr) is bool(code)
+
+
+def test_the_oldest_torch_of_another_environment_is_that_of_our_own_requirements() -> None:
+    assert declared_requirements()["torch"] == f"torch>={'.'.join(map(str, OLDEST_TORCH))}"
+
+
+def test_another_environment_runs_our_modules_with_its_own_libraries(plain_python: Path, stand_ins: Path) -> None:
+    (stand_ins / "probe.py").write_text(
         "import importlib.util, sys\n"
         "from modeldeck.backend.text import clean_text\n"
         "import torch\n"
@@ -117,4 +176,4 @@ def test_another_environment_runs_our_modules_with_its_own_libraries(plain_pytho
     )
     done = bootstrap(plain_python, "probe")
     prefix = str(plain_python.parents[1])
-    assert done.stdout == f"{prefix} {libraries / 'torch.py'} None [] __main__\n", done.stderr
+    assert done.stdout == f"{prefix} {stand_ins / 'torch.py'} None [] __main__\n", done.stderr

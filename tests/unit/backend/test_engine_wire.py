@@ -7,12 +7,14 @@ from typing import BinaryIO
 
 import pytest
 
+from modeldeck.backend.chat_messages import ChatMessage, FinishReason, GenerationStats, TokenChoice
 from modeldeck.backend.engine.wire import Arrival, Inbox, Wire
-from modeldeck.backend.models import ChatMessage, FinishReason, GenerationStats
 from modeldeck.backend.protocol import (
     EngineLog,
     Generate,
+    GenerationFailed,
     GenerationFinished,
+    LookedInto,
     Stop,
     TokensGenerated,
     decode_event,
@@ -55,7 +57,7 @@ def test_what_is_gathered_goes_before_the_event_that_follows(pipe: tuple[int, Bi
     assert decode_event(stream.readline()) == FINISHED
 
 
-def test_nobody_waits_for_a_pipe_that_is_not_read_and_nothing_is_lost(pipe: tuple[int, BinaryIO]) -> None:
+def test_f4_nobody_waits_for_a_pipe_that_is_not_read_and_nothing_is_lost(pipe: tuple[int, BinaryIO]) -> None:
     descriptor, stream = pipe
     wire = Wire(descriptor)
     text = "x" * 1000
@@ -69,7 +71,30 @@ def test_nobody_waits_for_a_pipe_that_is_not_read_and_nothing_is_lost(pipe: tupl
     assert received == 2_000_000
 
 
-def test_log_lines_are_dropped_while_too_many_wait(pipe: tuple[int, BinaryIO]) -> None:
+def test_an_answer_that_is_too_long_is_told_and_the_engine_speaks_on(pipe: tuple[int, BinaryIO]) -> None:
+    descriptor, stream = pipe
+    wire = Wire(descriptor)
+    wire.send(LookedInto(7, (TokenChoice("x" * 9_000_000, 0.5),)))
+    wire.send(FINISHED)
+    failed = decode_event(stream.readline())
+    assert isinstance(failed, GenerationFailed)
+    assert (failed.request_id, failed.message) == (7, "The engine's answer is too long to be sent.")
+    assert decode_event(stream.readline()) == FINISHED
+
+
+def test_what_is_thought_and_what_is_said_keep_their_order(pipe: tuple[int, BinaryIO]) -> None:
+    descriptor, stream = pipe
+    wire = Wire(descriptor)
+    wire.tokens(1, "a", 1, reasoning=True)
+    assert decode_event(stream.readline()) == TokensGenerated(1, "a", 1, reasoning=True)
+    wire.tokens(1, "b", 2, reasoning=True)
+    wire.tokens(1, "c", 3)
+    wire.tokens(1, "d", 4)
+    assert decode_event(stream.readline()) == TokensGenerated(1, "b", 2, reasoning=True)
+    assert decode_event(stream.readline()) == TokensGenerated(1, "cd", 4)
+
+
+def test_f14_log_lines_are_dropped_while_too_many_wait(pipe: tuple[int, BinaryIO]) -> None:
     descriptor, stream = pipe
     wire = Wire(descriptor)
     for _ in range(2000):

@@ -7,20 +7,13 @@ import asyncio
 import pytest
 
 from modeldeck.backend import event_stream
+from modeldeck.backend.catalog.messages import ModelsFound, Reading, ScanFinished
 from modeldeck.backend.catalog.places import Spot
+from modeldeck.backend.download_messages import DownloadProgress
 from modeldeck.backend.errors import EngineDied
 from modeldeck.backend.event_stream import EventStream
 from modeldeck.backend.models import LoadStage
-from modeldeck.backend.protocol import (
-    DownloadProgress,
-    GenerationFailed,
-    LoadProgress,
-    ModelsFound,
-    ProtocolError,
-    Reading,
-    ScanFinished,
-    TokensGenerated,
-)
+from modeldeck.backend.protocol import GenerationFailed, LoadProgress, ProtocolError, TokensGenerated
 
 
 async def test_text_that_nobody_took_is_joined() -> None:

@@ -65,7 +65,7 @@ def test_a_published_copy_is_found_by_its_file(copies: GgufCopies, gguf: Path, m
     assert hidden(root) == []
 
 
-def test_only_the_user_may_look(copies: GgufCopies, gguf: Path, root: Path) -> None:
+def test_s18_only_the_user_may_look(copies: GgufCopies, gguf: Path, root: Path) -> None:
     old = os.umask(0)
     try:
         draft = copies.draft(gguf)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modeldeck.backend.catalog.catalog import Catalog
+from modeldeck.backend.download_messages import DownloadFinished, DownloadProgress
 from modeldeck.backend.embedded import embedded_downloader
-from modeldeck.backend.errors import DownloadError
+from modeldeck.backend.errors import DownloadError, OnlyPickles
 from modeldeck.backend.hub_download import download
 from modeldeck.backend.pipeline_manager import EngineStarter
-from modeldeck.backend.protocol import DownloadFinished, DownloadProgress
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings
 from tests.fakes.driving import children
@@ -75,7 +78,7 @@ async def test_a_model_comes_with_progress_into_the_cache_that_the_catalog_reads
     assert {(step.done_bytes, step.total_bytes) for step in again if isinstance(step, DownloadProgress)} == {(0, 0)}
 
 
-async def test_what_was_examined_is_downloaded_even_when_main_moves_on_meanwhile(
+async def test_s20_what_was_examined_is_downloaded_even_when_main_moves_on_meanwhile(
     hub: Hub, start: EngineStarter, paths: Paths
 ) -> None:
     hub.repos["org/tiny"] = {"config.json": b'{"model_type": "llama"}', "model.safetensors": WEIGHTS}
@@ -198,15 +201,58 @@ async def test_a_child_that_misbehaves_fails_the_download(script: str, message: 
     ("files", "wanted"),
     [
         (["config.json", "a.safetensors", "b.bin", "q.gguf"], ["config.json", "a.safetensors"]),
-        (["config.json", "b.bin", "tf_model.h5"], ["config.json", "b.bin"]),
         (["q.gguf", "README.md"], ["q.gguf", "README.md"]),
-        (["b.bin", "q1.gguf", "q2.gguf"], ["b.bin"]),
+        (["b.bin", "q.gguf"], ["q.gguf"]),
     ],
 )
-def test_s6_pickles_are_left_out_where_safetensors_exist(files: list[str], wanted: list[str]) -> None:
+def test_s6_pickles_are_left_out_where_there_are_other_weights(files: list[str], wanted: list[str]) -> None:
     from modeldeck.backend.downloader.fetching import wanted_files
 
     assert wanted_files("org/tiny", files) == wanted
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["config.json", "b.bin", "tf_model.h5"], ["config.json", "b.bin"]),
+        (["b.bin", "q1.gguf", "q2.gguf"], ["b.bin"]),
+    ],
+)
+def test_s6_nothing_but_pickles_comes_only_where_it_is_allowed(files: list[str], wanted: list[str]) -> None:
+    from modeldeck.backend.downloader.fetching import wanted_files
+
+    with pytest.raises(OnlyPickles, match="org/tiny has pickled weights only"):
+        wanted_files("org/tiny", files)
+    assert wanted_files("org/tiny", files, allow_pickles=True) == wanted
+
+
+async def test_s6_the_consent_to_pickles_reaches_the_downloader_and_its_refusal_the_user(
+    hub: Hub, start: EngineStarter
+) -> None:
+    hub.repos["org/old"] = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
+    with pytest.raises(OnlyPickles):
+        await fetch(start, "org/old")
+    async with aclosing(download("org/old", None, start, allow_pickles=True)) as events:
+        *_, finished = [event async for event in events]
+    assert isinstance(finished, DownloadFinished)
+    assert (Path(finished.path) / "pytorch_model.bin").read_bytes() == b"pickle"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.sampled_from("ab/.-~\\ \n\0:@é") | st.characters(), max_size=30),
+    st.none() | st.text(st.sampled_from("ab/.-~\\ \n\0") | st.characters(), max_size=30),
+)
+def test_s12_no_name_that_leads_out_of_the_cache_gets_through(repo_id: str, revision: str | None) -> None:
+    from modeldeck.backend.downloader.fetching import check_names
+
+    with suppress(DownloadError):
+        check_names(repo_id, revision)
+        for name in (repo_id, revision or "main"):
+            assert ".." not in name
+            assert not name.startswith(("/", ".", "-", "~"))
+            assert re.fullmatch(r"[\w./-]+", name, re.ASCII)
+        assert repo_id.count("/") <= 1
 
 
 @pytest.mark.parametrize(

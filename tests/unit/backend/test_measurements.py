@@ -10,9 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from modeldeck.backend import kept_rows
+from modeldeck.backend.chat_messages import FinishReason, GenerationStats
 from modeldeck.backend.load_defaults import default_request
 from modeldeck.backend.measurements import MeasuredLoad, Measurement, Measurements, measured_load, measured_reply
-from modeldeck.backend.models import FinishReason, GenerationStats, LoadedModel, LoadRequest, ModelInfo, ModelSource
+from modeldeck.backend.models import LoadedModel, LoadRequest, ModelInfo, ModelSource
 from modeldeck.config.settings import Settings
 from modeldeck.config.shared_file import locked
 

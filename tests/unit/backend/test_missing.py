@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 import pytest
 
-from modeldeck.backend.engine.missing import missing_package
+from modeldeck.backend.engine.missing import missing_package, pip_line
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,20 @@ def test_it_is_found_behind_another_error() -> None:
 def test_other_errors_lack_nothing() -> None:
     assert missing_package(ValueError("pip install everything")) == ""
     assert missing_package(ImportError("cannot import name 'x' from 'y'")) == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "install"),
+    [
+        ("no_such_library", "no_such_library"),
+        ("no_such_library.part", "no_such_library"),
+        ("PIL", "pillow"),
+        ("msgspec.no_such_part", "--upgrade msgspec"),  # which is there, but is too old
+    ],
+)
+def test_f28_the_line_that_mends_an_import_of_the_engine(
+    module: str, install: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    error = ModuleNotFoundError(f"No module named '{module}'", name=module)
+    assert pip_line(error) == f"{shlex.quote(sys.executable)} -m pip install {install}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modeldeck.backend.chat_messages import FinishReason
 from modeldeck.backend.engine_client import EngineClient
 from modeldeck.backend.errors import (
     EngineBusy,
@@ -17,13 +18,14 @@ from modeldeck.backend.errors import (
     LoadError,
     NotEnoughMemory,
     NotLoaded,
+    PicklesRefused,
     QuantizationUnavailable,
     RemoteCodeRefused,
     UnsupportedModel,
 )
 from modeldeck.backend.manager_state import Failure
-from modeldeck.backend.memory_reading import DeviceMemory, EngineMemory, MemoryReading
-from modeldeck.backend.models import FinishReason, LoadStage, ModelStatus
+from modeldeck.backend.memory_reading import DeviceMemory, DeviceProcess, EngineMemory, MemoryReading
+from modeldeck.backend.models import LoadStage, ModelStatus
 from modeldeck.backend.pipeline_manager import PipelineManager
 from modeldeck.backend.protocol import TokensGenerated
 from modeldeck.backend.unloading import Freed
@@ -81,7 +83,7 @@ async def test_a_load_unloads_what_shall_make_room_and_says_so() -> None:
 class TestBringingBack:
     """A load that fails leaves the model that had to make room for it where it was: loaded."""
 
-    async def test_a_model_comes_back_when_the_one_that_took_its_place_fails(self) -> None:
+    async def test_f8_a_model_comes_back_when_the_one_that_took_its_place_fails(self) -> None:
         async with managing(scripted_starter("serve", "fail-load memory no room\nserve", "serve")) as manager:
             await load(manager, "a")
             seen = record(manager)
@@ -196,6 +198,31 @@ async def test_an_unload_tells_what_came_back_and_a_close_does_not_wait_for_it()
         assert len(asked) == 2
 
 
+async def test_f10_the_next_load_begins_when_the_memory_is_back() -> None:
+    begun: list[ModelStatus] = []
+    slow_to_come_back = iter([9 * 10**9] * 3)
+
+    async def read() -> MemoryReading:
+        """A GPU that is still full at three looks after the engine has gone."""
+        pids = manager.model_pids
+        used = 9 * 10**9 if pids else next(slow_to_come_back, 0)
+        begun.append(manager.status)
+        holders = tuple(DeviceProcess(pid=pid, user="me", name="python", used_bytes=used, ours=True) for pid in pids)
+        gpu = DeviceMemory(name="cuda:0", label="G", used_bytes=used, total_bytes=10**10, processes=holders)
+        ram = DeviceMemory(name="ram", label="RAM", used_bytes=0, total_bytes=1)
+        return MemoryReading(devices=(gpu,), ram=ram, engines=tuple(EngineMemory(pid, 0) for pid in pids))
+
+    async with managing(scripted_starter()) as manager:
+        manager.read_memory = read
+        async with aclosing(manager.load(a_request("a", device="cuda:0"))) as steps:
+            async for _ in steps:
+                pass
+        await load(manager, "b", unload=["a"])
+        assert begun == [S.UNLOADING] * 5  # before, three times in vain, and then it is back
+        assert manager.request == a_request("b")
+        manager.read_memory = None
+
+
 async def test_unload_gives_everything_back_and_is_no_error_without_a_model() -> None:
     async with managing(scripted_starter()) as manager:
         await manager.unload()
@@ -216,6 +243,7 @@ async def test_unload_gives_everything_back_and_is_no_error_without_a_model() ->
         ("unsupported", UnsupportedModel),
         ("quantization", QuantizationUnavailable),
         ("remote_code", RemoteCodeRefused),
+        ("pickles", PicklesRefused),
     ],
 )
 async def test_f8_a_failed_load_leaves_its_error_and_no_process(kind: str, error: type[LoadError]) -> None:

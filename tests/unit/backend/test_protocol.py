@@ -9,30 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldeck.backend.catalog.places import Places, Skip, Spot
-from modeldeck.backend.models import (
-    ChatMessage,
-    FinishReason,
-    GenerationStats,
-    LoadedModel,
-    LoadRequest,
-    LoadStage,
-    ModelInfo,
-    ModelSource,
-    Quantization,
+from modeldeck.backend.catalog.messages import (
+    FindModel,
+    ModelMissing,
+    ModelRead,
+    ModelsFound,
+    Reading,
+    ReadModel,
+    Scan,
+    ScanFinished,
 )
+from modeldeck.backend.catalog.places import Places, Skip, Spot
+from modeldeck.backend.chat_messages import ChatMessage, FinishReason, GenerationStats, ReplyMode, TokenChoice
+from modeldeck.backend.download_messages import Download, DownloadFailed, DownloadFinished, DownloadProgress
+from modeldeck.backend.models import LoadedModel, LoadRequest, LoadStage, ModelInfo, ModelSource, Quantization
 from modeldeck.backend.protocol import (
     MAX_LINE,
     CopyWritten,
-    Download,
-    DownloadFailed,
-    DownloadFinished,
-    DownloadProgress,
+    CountTokens,
     EngineEvent,
     EngineLog,
     EngineReady,
     EngineStarted,
-    FindModel,
     Generate,
     GenerationFailed,
     GenerationFinished,
@@ -40,18 +38,19 @@ from modeldeck.backend.protocol import (
     LoadFailed,
     LoadFinished,
     LoadProgress,
-    ModelMissing,
-    ModelRead,
-    ModelsFound,
+    LookedInto,
+    LookInto,
+    Moved,
+    MoveFailed,
+    Park,
+    PrefillProgress,
     ProtocolError,
-    Reading,
-    ReadModel,
     Request,
-    Scan,
-    ScanFinished,
     Shutdown,
     Stop,
+    TokensCounted,
     TokensGenerated,
+    Wake,
     decode_event,
     decode_request,
     encode,
@@ -87,8 +86,10 @@ _stats = st.builds(
     finish_reason=st.sampled_from(FinishReason),
 )
 _settings = st.sampled_from([BUILT_IN, GenerationSettings(), GenerationSettings(stop=("\n\n", "stop"), seed=2**62)])
-_messages = st.lists(st.builds(ChatMessage, _text, _text), max_size=3).map(tuple)
-_kinds = st.sampled_from(["load", "memory", "unsupported", "quantization", "remote_code"])
+_messages = st.lists(st.builds(ChatMessage, _text, _text, st.lists(_text, max_size=2).map(tuple)), max_size=3).map(
+    tuple
+)
+_kinds = st.sampled_from(["load", "memory", "unsupported", "quantization", "remote_code", "pickles"])
 
 _bytes = st.binary()
 _texts = st.lists(_text, max_size=3).map(tuple)
@@ -105,9 +106,18 @@ _models = st.builds(
     problems=st.lists(_text, max_size=2).map(tuple),
 )
 
+_asked = st.builds(Generate, _ids, _messages, _settings, st.sampled_from(ReplyMode), st.none() | st.booleans())
+_choices = st.builds(
+    TokenChoice, _text, st.floats(0, 1), st.lists(st.tuples(_text, st.floats(0, 1)), max_size=3).map(tuple)
+)
+
 REQUESTS = {
     Load: st.builds(Load, _ids, _load_requests),
-    Generate: st.builds(Generate, _ids, _messages, _settings),
+    Generate: _asked,
+    CountTokens: st.builds(CountTokens, _ids, _texts),
+    LookInto: st.builds(LookInto, _ids, _asked, st.lists(_numbers, max_size=4).map(tuple)),
+    Park: st.builds(Park, _ids),
+    Wake: st.builds(Wake, _ids),
     Stop: st.builds(Stop, _ids),
     Download: st.builds(Download, _ids, _text, st.none() | _text),
     Scan: st.builds(Scan, _ids, _places, _bytes, _text, _skipped, st.booleans()),
@@ -121,7 +131,12 @@ EVENTS = {
     LoadProgress: st.builds(LoadProgress, _ids, st.sampled_from(LoadStage), _numbers, _numbers),
     LoadFinished: st.builds(LoadFinished, _ids, _loaded),
     LoadFailed: st.builds(LoadFailed, _ids, _kinds, _text, _text),
-    TokensGenerated: st.builds(TokensGenerated, _ids, _text, _numbers),
+    TokensGenerated: st.builds(TokensGenerated, _ids, _text, _numbers, st.booleans()),
+    PrefillProgress: st.builds(PrefillProgress, _ids, _numbers, _numbers),
+    TokensCounted: st.builds(TokensCounted, _ids, st.lists(_numbers, max_size=3).map(tuple)),
+    LookedInto: st.builds(LookedInto, _ids, st.lists(_choices, max_size=3).map(tuple)),
+    Moved: st.builds(Moved, _ids, _numbers, _seconds),
+    MoveFailed: st.builds(MoveFailed, _ids, _text, _text),
     GenerationFinished: st.builds(GenerationFinished, _ids, _stats),
     GenerationFailed: st.builds(GenerationFailed, _ids, _text, _text),
     DownloadProgress: st.builds(DownloadProgress, _ids, _numbers, _numbers, _text),
@@ -165,7 +180,7 @@ def test_an_event_arrives_as_it_was_sent(event: EngineEvent) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_message_are_a_protocol_error_and_nothing_else(line: bytes) -> None:
+def test_f15_s16_bytes_that_are_no_message_are_a_protocol_error_and_nothing_else(line: bytes) -> None:
     for decode in (decode_event, decode_request):
         with pytest.raises(ProtocolError):
             decode(line)
@@ -205,11 +220,24 @@ def test_f15_a_hostile_line_is_refused(line: bytes) -> None:
         decode_event(line)
 
 
-def test_a_line_of_a_megabyte_is_fine_and_one_over_the_limit_is_refused_before_it_is_sent() -> None:
+def test_s16_a_line_of_a_megabyte_is_fine_and_one_over_the_limit_is_refused_before_it_is_sent() -> None:
     long = TokensGenerated(1, "x" * 2**20, 1)
     assert decode_event(encode(long)) == long
     with pytest.raises(ProtocolError, match="over the limit"):
         encode(TokensGenerated(1, "x" * MAX_LINE, 1))
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**400])
+def test_f15_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
+    with pytest.raises(ProtocolError, match="more than 64 bits"):
+        decode_event(encode(LoadProgress(1, LoadStage.READING_WEIGHTS, number, 1)))
+    with pytest.raises(ProtocolError, match="more than 64 bits"):
+        decode_request(encode(LookInto(1, Generate(1, (), BUILT_IN), (number,))))
+
+
+def test_long_numbers_in_texts_and_small_ones_are_fine() -> None:
+    for event in (TokensGenerated(1, "9" * 400, 1), TokensCounted(1, (2**63 - 1, -(2**63)))):
+        assert decode_event(encode(event)) == event
 
 
 def test_a_path_that_is_not_utf8_is_refused_before_it_is_sent() -> None:

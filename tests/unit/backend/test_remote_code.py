@@ -113,7 +113,7 @@ class TestWhichFiles:
         ],
         ids=["other class", "part", "old list", "processor", "own file", "image", "video", "generation"],
     )
-    def test_those_of_every_auto_map(self, file: str, document: object, folder: Path, cache: Path) -> None:
+    def test_s4_s5_those_of_every_auto_map(self, file: str, document: object, folder: Path, cache: Path) -> None:
         write(folder, {file: document, "m.py": ""})
         assert names(found(folder, cache)) == ["m.py"]
 
@@ -145,7 +145,7 @@ class TestWhichFiles:
         expected = ["b.py", "sub/a.py", "sub/b.py", "sub/c.py", "sub/g.h.py", "top.py"]
         assert names(found(folder, cache)) == expected
 
-    def test_a_generate_of_its_own_needs_no_mention(self, folder: Path, cache: Path) -> None:
+    def test_s4_s5_a_generate_of_its_own_needs_no_mention(self, folder: Path, cache: Path) -> None:
         write(
             folder,
             {
@@ -264,7 +264,7 @@ class TestTheDigest:
         os.utime(folder / "helper.py", (1, 1))
         assert found(folder, cache).digest == before
 
-    def test_a_byte_of_an_import(self, before: str, folder: Path, cache: Path) -> None:
+    def test_s4_a_byte_of_an_import(self, before: str, folder: Path, cache: Path) -> None:
         write(folder, {"helper.py": "aB"})
         assert found(folder, cache).digest != before
 
@@ -276,13 +276,13 @@ class TestTheDigest:
         write(folder, {"later.py": ""})
         assert found(folder, cache).digest != before
 
-    def test_another_commit_with_the_same_files(self, before: str, folder: Path, cache: Path) -> None:
+    def test_s4_another_commit_with_the_same_files(self, before: str, folder: Path, cache: Path) -> None:
         hub_repo(cache, "org/code", {"m.py": b"m"}, "e" * 40)
         code = found(folder, cache)
         assert names(code)[-1] == "org/code:m.py"
         assert code.digest != before
 
-    def test_another_commit_of_the_model(self, before: str, folder: Path, cache: Path) -> None:
+    def test_s4_another_commit_of_the_model(self, before: str, folder: Path, cache: Path) -> None:
         digests = {code.digest for each in "ab" if (code := own_code(info(folder, each * 40), cache)) is not None}
         assert len(digests | {before}) == 3
 
@@ -347,16 +347,18 @@ class TestWhatCannotBeSeen:
             ("\ud800.C", "\ufffd.py is missing."),
         ],
     )
-    def test_references_that_lead_nowhere_or_out(self, reference: str, problem: str, folder: Path, cache: Path) -> None:
+    def test_s12_references_that_lead_nowhere_or_out(
+        self, reference: str, problem: str, folder: Path, cache: Path
+    ) -> None:
         write(folder, {"config.json": auto_map(AutoConfig=reference)})
         assert self.refusal(folder, cache) == problem
 
     @pytest.mark.parametrize("module", ["/../../evil", "a/b", "/etc/passwd"])
-    def test_imports_that_lead_out(self, module: str, folder: Path, cache: Path) -> None:
+    def test_s12_imports_that_lead_out(self, module: str, folder: Path, cache: Path) -> None:
         write(folder, {"config.json": auto_map(AutoModel="m.C"), "m.py": f'"""\nfrom .{module} import x\n"""'})
         assert self.refusal(folder, cache) == f"It imports “{module}”, which is no module."
 
-    def test_links(self, folder: Path, cache: Path, tmp_path: Path) -> None:
+    def test_s13_links(self, folder: Path, cache: Path, tmp_path: Path) -> None:
         outside = tmp_path / "outside.py"
         outside.write_text("")
         write(folder, {"config.json": auto_map(AutoConfig="m.C"), "n.py": ""})
@@ -380,7 +382,7 @@ class TestWhatCannotBeSeen:
         (snapshot / "m.py").symlink_to(blob)
         assert self.refusal(snapshot, cache) == "m.py is a link to a place outside of the model folders."
 
-    def test_folders_behind_links(self, folder: Path, cache: Path, tmp_path: Path) -> None:
+    def test_s13_folders_behind_links(self, folder: Path, cache: Path, tmp_path: Path) -> None:
         write(tmp_path, {"outside/generate.py": "evil", "outside/m.py": "evil"})
         (folder / "custom_generate").symlink_to(tmp_path / "outside")
         assert self.refusal(folder, cache) == "custom_generate/generate.py is behind a link, and not in a folder."
@@ -389,7 +391,7 @@ class TestWhatCannotBeSeen:
         write(folder, {"config.json": auto_map(AutoModel="sub/m.C")})
         assert self.refusal(folder, cache) == "sub/m.py is behind a link, and not in a folder."
 
-    def test_what_is_no_file(self, folder: Path, cache: Path) -> None:
+    def test_s13_what_is_no_file(self, folder: Path, cache: Path) -> None:
         write(folder, {"config.json": auto_map(AutoModel="m.C", AutoProcessor="dir.C")})
         os.mkfifo(folder / "m.py")
         (folder / "dir.py").mkdir()

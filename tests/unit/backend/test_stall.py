@@ -28,7 +28,7 @@ async def never() -> None:
 async def test_f11_nothing_for_the_whole_time_is_a_stall() -> None:
     watch = StallWatch(0.08)
     with pytest.raises(Stalled):
-        await watch.wait(never)
+        await asyncio.wait_for(watch.wait(never), 5)
     assert watch.idle_seconds >= 0.08
 
 

@@ -48,7 +48,7 @@ STILL_THERE = process(1, 14.2)
 """Ours, after the manager has let it go."""
 
 
-async def test_it_waits_until_the_driver_has_given_the_memory_back() -> None:
+async def test_f10_it_waits_until_the_driver_has_given_the_memory_back() -> None:
     there, gone = reading(34.7, STILL_THERE, OTHER), reading(20.5, OTHER)
     freed = await unload(reading(34.7, OURS, OTHER, engine=2), there, reading(34.7, OTHER), gone)
     assert [(one.device, one.held_bytes, one.freed_bytes, one.complete) for one in freed] == [
@@ -56,7 +56,7 @@ async def test_it_waits_until_the_driver_has_given_the_memory_back() -> None:
     ]
 
 
-async def test_what_does_not_come_back_is_told_with_who_holds_it() -> None:
+async def test_f10_what_does_not_come_back_is_told_with_who_holds_it() -> None:
     (freed,) = await unload(reading(34.7, OURS, OTHER), reading(32.7, process(1, 12.2), OTHER), seconds=0)
     assert not freed.complete
     assert freed.freed_bytes == pytest.approx(2.0 * GB)
@@ -87,6 +87,6 @@ async def test_on_the_cpu_it_is_the_ram_of_the_process() -> None:
     )
 
 
-async def test_a_memory_that_does_not_answer_holds_nothing_up() -> None:
+async def test_f10_a_memory_that_does_not_answer_holds_nothing_up() -> None:
     assert await unload(None) == ()
     assert await unload(reading(34.7, OURS), None) == ()

@@ -288,7 +288,7 @@ class TestHubCache:
         delete(planned(only(root, cache), root, cache))
         assert not (cache / "models--org--a").exists()
 
-    def test_an_unfinished_download_goes_with_its_pieces(self, root: Path, cache: Path) -> None:
+    def test_f19_an_unfinished_download_goes_with_its_pieces(self, root: Path, cache: Path) -> None:
         blobs = cache / "models--org--a" / "blobs"
         blobs.mkdir(parents=True)
         (blobs / "abc.incomplete").write_bytes(bytes(1000))
@@ -465,7 +465,7 @@ class TestInterruptedDownloads:
         (repo / "blobs" / "abc.incomplete").write_bytes(bytes(1000))
         return repo
 
-    def test_it_goes_as_a_whole(self, root: Path, cache: Path, repo: Path) -> None:
+    def test_f19_it_goes_as_a_whole(self, root: Path, cache: Path, repo: Path) -> None:
         row = only(root, cache)
         assert row.revision is None
         plan = planned(row, root, cache)
@@ -474,7 +474,7 @@ class TestInterruptedDownloads:
         delete(plan)
         assert not repo.exists()
 
-    def test_one_that_has_gone_on_stays(self, root: Path, cache: Path, repo: Path) -> None:
+    def test_f19_one_that_has_gone_on_stays(self, root: Path, cache: Path, repo: Path) -> None:
         row = only(root, cache)
         plan = planned(row, root, cache)
         with (repo / "blobs" / "abc.incomplete").open("ab") as piece:

@@ -40,6 +40,26 @@ def test_a_model_folder_is_described_from_its_own_files(root: Path) -> None:
     assert (row.has_chat_template, row.loadable) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("chat_template.jinja", "{{ messages }}", True),
+        ("chat_template.json", '{"chat_template": "{{ messages }}"}', True),
+        ("processor_config.json", '{"chat_template": "{{ messages }}", "processor_class": "P"}', True),
+        ("processor_config.json", '{"processor_class": "P"}', False),
+        ("chat_template.json", '{"chat_template": ""}', False),
+        ("chat_template.json", '{"chat_template": {}}', False),
+        ("chat_template.json", "{", False),
+    ],
+)
+def test_a_template_that_only_a_processor_reads_is_one(root: Path, name: str, content: str, found: bool) -> None:
+    model = model_folder(root / "sees")
+    (model / name).write_text(content)
+    assert only(root).has_chat_template is found
+    (model / "tokenizer_config.json").write_text('{"auto_map": {}, "chat_template": null}')
+    assert only(root).has_chat_template is found
+
+
 def test_shards_are_added_up_by_their_index(root: Path) -> None:
     model = model_folder(root / "big", name="model-00001-of-00002.safetensors")
     second = {f"more.{name}": tensor for name, tensor in TENSORS.items()}
@@ -145,7 +165,7 @@ def test_the_model_folder_may_itself_be_a_model(root: Path) -> None:
     assert only(root).name == "models"
 
 
-def test_folders_are_searched_four_deep(root: Path) -> None:
+def test_s13_folders_are_searched_four_deep(root: Path) -> None:
     model_folder(root / "1" / "2" / "3" / "4")
     model_folder(root / "1" / "2" / "3" / "4" / "5")
     assert [row.name for row in scan(root)] == ["1/2/3/4"]
@@ -159,7 +179,7 @@ def test_overlapping_folders_give_every_model_once(root: Path, tmp_path: Path) -
     assert sorted(row.id for row in rows) == [str(deep.parent.parent), str(deep)]
 
 
-def test_loops_and_special_files_are_neither_followed_nor_opened(root: Path) -> None:
+def test_s13_loops_and_special_files_are_neither_followed_nor_opened(root: Path) -> None:
     model = model_folder(root / "good")
     (root / "good" / "loop").symlink_to(root)
     (root / "self.gguf").symlink_to("self.gguf")
@@ -181,7 +201,7 @@ def test_loops_and_special_files_are_neither_followed_nor_opened(root: Path) -> 
     assert model.is_dir()
 
 
-def test_links_out_of_the_model_folders_are_told_and_not_followed(root: Path, tmp_path: Path) -> None:
+def test_s13_links_out_of_the_model_folders_are_told_and_not_followed(root: Path, tmp_path: Path) -> None:
     elsewhere = model_folder(tmp_path / "elsewhere" / "big")
     (root / "linked").symlink_to(elsewhere)
     inside = model_folder(root / "inside")
@@ -205,7 +225,7 @@ def test_links_within_the_model_folders_are_followed(root: Path) -> None:
     assert {row.name: row.problems for row in scan(root)}["linked"] == ("model.safetensors is missing.",)
 
 
-def test_a_huge_config_is_not_read(root: Path) -> None:
+def test_s13_s23_a_huge_config_is_not_read(root: Path) -> None:
     model = model_folder(root / "huge")
     os.truncate(model / "config.json", 5_000_000)
     assert "more than the 4,194,304" in only(root).problems[0]

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modeldeck.backend.catalog import safetensors_header
 from modeldeck.backend.catalog.catalog import read_model
 from modeldeck.backend.catalog.gguf_types import TENSOR_TYPES
+from modeldeck.backend.catalog.messages import ModelRead
+from modeldeck.backend.catalog.scanner.scanner import _bounded
 from modeldeck.backend.models import ModelInfo, ModelSource
+from modeldeck.backend.protocol import decode_event, encode
 from tests.unit.catalog.trees import (
     CONFIG,
     TENSORS,
@@ -65,7 +69,7 @@ def header(tensors: object, data: int = 0) -> bytes:
 
 @given(data=st.binary(max_size=300))
 @reuse_the_folder
-def test_random_bytes(tmp_path: Path, data: bytes) -> None:
+def test_s8_s9_random_bytes(tmp_path: Path, data: bytes) -> None:
     assert read_gguf_bytes(tmp_path, data).problems
     assert read_gguf_bytes(tmp_path, b"GGUF\x03\0\0\0" + data).problems
     assert read_safetensors(tmp_path, data).problems
@@ -76,14 +80,14 @@ def test_random_bytes(tmp_path: Path, data: bytes) -> None:
 
 @given(position=st.integers(0, 10**6), byte=st.integers(0, 255))
 @reuse_the_folder
-def test_one_byte_changed(tmp_path: Path, position: int, byte: int) -> None:
+def test_s8_s9_one_byte_changed(tmp_path: Path, position: int, byte: int) -> None:
     for data, reader in ((gguf_bytes(), read_gguf_bytes), (safetensors_bytes(TENSORS), read_safetensors)):
         changed = bytearray(data)
         changed[position % len(changed)] = byte
         reader(tmp_path, bytes(changed))
 
 
-def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+def test_s8_s9_every_truncation_is_noticed(tmp_path: Path) -> None:
     whole = gguf_bytes()
     assert read_gguf_bytes(tmp_path, whole).problems == ()
     last = whole[:-12]  # the padding behind the last tensor may be absent
@@ -122,11 +126,11 @@ def gguf_with(keys: bytes, count: int = 1, tensors: int = 0) -> bytes:
     ],
     ids=short,
 )
-def test_ggufs_that_lie(tmp_path: Path, data: bytes) -> None:
+def test_s9_ggufs_that_lie(tmp_path: Path, data: bytes) -> None:
     assert read_gguf_bytes(tmp_path, data).problems
 
 
-def test_endless_empty_strings_are_refused_by_their_number(tmp_path: Path) -> None:
+def test_s9_endless_empty_strings_are_refused_by_their_number(tmp_path: Path) -> None:
     file = tmp_path / "x.gguf"
     file.write_bytes(gguf_with(string("a") + struct.pack("<IIQ", 9, 8, 2**30)))
     with file.open("r+b") as opened:
@@ -134,7 +138,7 @@ def test_endless_empty_strings_are_refused_by_their_number(tmp_path: Path) -> No
     assert read(file).problems == ("x.gguf has more than 2,000,000 strings in its header.",)
 
 
-def test_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+def test_s9_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "x.gguf"
     file.write_bytes(gguf_with(string("a") + struct.pack("<IIQ", 9, 0, 2**33), count=2))
     with file.open("r+b") as opened:
@@ -174,18 +178,26 @@ TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
     ],
     ids=short,
 )
-def test_safetensors_that_lie(tmp_path: Path, tensors: object) -> None:
+def test_s8_safetensors_that_lie(tmp_path: Path, tensors: object) -> None:
     row = read_safetensors(tmp_path, header(tensors, 8))
     assert row.problems
     assert row.parameters is None
 
 
-def test_a_safetensors_header_may_not_be_larger_than_the_cap(tmp_path: Path) -> None:
+def test_s8_a_safetensors_header_may_not_be_larger_than_the_cap(tmp_path: Path) -> None:
     model = model_folder(tmp_path / "m")
     with (model / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", 2**33))
-        file.truncate(2**34)
-    assert "has a header of 8,589,934,592 bytes" in read(model).problems[0]
+        file.write(struct.pack("<Q", 2**26))
+        file.truncate(2**27)
+    assert "has a header of 67,108,864 bytes" in read(model).problems[0]
+
+
+def test_s8_a_safetensors_header_may_not_name_more_tensors_than_any_model_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safetensors_header, "MAX_TENSORS", 1)
+    two = {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in "ab"}
+    assert read_safetensors(tmp_path, header(two)).problems == ("model.safetensors has a broken header.",)
 
 
 def test_metadata_may_hold_what_it_likes(tmp_path: Path) -> None:
@@ -204,7 +216,7 @@ def test_an_unknown_dtype_is_no_fault(tmp_path: Path) -> None:
     [b"[" * 100_000, b"", b"\xff", b'{"n_ctx": 1' + b"0" * 5000 + b"}", b'{"model_type": "\\ud800"}', b"null"],
     ids=short,
 )
-def test_configs_that_are_none(tmp_path: Path, config: bytes) -> None:
+def test_s23_configs_that_are_none(tmp_path: Path, config: bytes) -> None:
     model = model_folder(tmp_path / "m")
     (model / "config.json").write_bytes(config)
     (model / "tokenizer_config.json").write_bytes(config)
@@ -228,7 +240,7 @@ def test_an_index_that_names_no_files(tmp_path: Path, index: bytes) -> None:
     assert read(model).problems
 
 
-def test_an_index_cannot_point_out_of_its_folder(tmp_path: Path) -> None:
+def test_s12_an_index_cannot_point_out_of_its_folder(tmp_path: Path) -> None:
     model_folder(tmp_path / "victim")
     model = model_folder(tmp_path / "m", name="other.safetensors")
     index = {"weight_map": {"a": "../victim/model.safetensors", "b": "/etc/passwd"}}
@@ -257,3 +269,13 @@ def test_the_file_type_names_the_mix_and_the_tensors_decide(
 ) -> None:
     row = read_gguf_bytes(tmp_path, gguf_bytes({"general.file_type": file_type}, tensors))
     assert (row.dtype, row.quantization) == expected
+
+
+def test_sizes_that_no_figure_holds_are_given_up_before_they_are_sent(tmp_path: Path) -> None:
+    endless = {"dtype": "F5_NEW", "shape": [2**62], "data_offsets": [0, 0]}
+    row = read_safetensors(tmp_path, header(dict.fromkeys("abcd", endless)))
+    assert row.parameters is not None
+    assert row.parameters >= 2**63
+    kept = _bounded(row)[0]
+    assert kept.problems == ("Its header describes more than any model has, so it was given up.",)
+    assert decode_event(encode(ModelRead(1, kept))) == ModelRead(1, kept)

@@ -45,7 +45,7 @@ def test_what_is_no_model_is_not_listed(cache: Path) -> None:
     assert scan(cache) == []
 
 
-def test_interrupted_downloads_are_listed_as_such(cache: Path) -> None:
+def test_f19_interrupted_downloads_are_listed_as_such(cache: Path) -> None:
     blobs = cache / "models--org--started" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / "abc.1234.incomplete").write_bytes(b"half")
@@ -87,7 +87,7 @@ def test_a_repository_without_config_says_so(cache: Path) -> None:
     assert "no config.json" in row.problems[0]
 
 
-def test_an_unreadable_repository_is_a_row_and_the_others_stay(cache: Path) -> None:
+def test_f25_an_unreadable_repository_is_a_row_and_the_others_stay(cache: Path) -> None:
     hub_repo(cache, "org/a", hub_model())
     hub_repo(cache, "org/b", hub_model())
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modeldeck.backend.catalog.experts import active_parameters
-from modeldeck.backend.catalog.modality import modality, why_it_cannot_chat
+from modeldeck.backend.catalog.modality import loaded_by, modality, why_it_cannot_chat
 from modeldeck.backend.catalog.model_config import config_facts
 from modeldeck.backend.catalog.shape import model_shape
 from modeldeck.backend.model_shape import ModelShape
@@ -112,7 +112,7 @@ def test_the_parameters_of_idle_experts_are_taken_off() -> None:
 
 
 @pytest.mark.parametrize(
-    "absurd", [10**9, 10**30, -1, 0, True, "32", 3.5, math.nan, None, [], {}, ["full_attention"] * 5000]
+    "absurd", [10**9, 10**30, 5000, -1, 0, True, "32", 3.5, math.nan, None, [], {}, ["full_attention"] * 5000]
 )
 @pytest.mark.parametrize(
     "key", ["num_hidden_layers", "hidden_size", "num_attention_heads", "layer_types", "num_local_experts", "vocab_size"]
@@ -168,3 +168,36 @@ def test_a_model_that_cannot_chat_says_why() -> None:
     assert why_it_cannot_chat({"model_type": "brand_new", "is_encoder_decoder": True}, None) is not None
     assert why_it_cannot_chat({"model_type": "gemma3"}, "Gemma3ForConditionalGeneration") is None
     assert why_it_cannot_chat({}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("model_type", "told"),
+    [
+        ("blip-2", "it needs an image with every text (C): it cannot be loaded for a chat"),
+        ("voxtral_realtime", "it needs sound with every text (C): it cannot be loaded for a chat"),
+        ("pi0", "it generates no text (C)"),
+        ("qwen2_vl_text", "transformers has no class that loads it for a chat (C)"),
+        (
+            "florence2",
+            "it is an encoder-decoder (C), made to turn one text into another: it cannot be loaded for a chat",
+        ),
+        ("llava", None),
+        ("qwen2_5_omni", None),
+    ],
+)
+def test_what_asks_for_more_than_text_says_so(model_type: str, told: str | None) -> None:
+    assert why_it_cannot_chat({"model_type": model_type}, "C") == told
+
+
+def test_code_of_its_own_may_do_what_the_library_cannot() -> None:
+    assert why_it_cannot_chat({"model_type": "step3p5"}, None) is not None
+    assert why_it_cannot_chat({"model_type": "step3p5", "auto_map": {"AutoModelForCausalLM": "a.B"}}, None) is None
+
+
+def test_which_class_loads_a_model() -> None:
+    assert loaded_by("llama", "LlamaForCausalLM") == "AutoModelForCausalLM"
+    assert loaded_by(None, None) == loaded_by("brand_new", None) == "AutoModelForCausalLM"
+    assert loaded_by("llava", "LlavaForConditionalGeneration") == "AutoModelForMultimodalLM"
+    assert loaded_by("qwen3_5", "Qwen3_5ForConditionalGeneration") == "AutoModelForMultimodalLM"
+    assert loaded_by("qwen3_5", "Qwen3_5ForCausalLM") == "AutoModelForCausalLM"
+    assert loaded_by("qwen2_5_omni", None) == "Qwen2_5OmniThinkerForConditionalGeneration"

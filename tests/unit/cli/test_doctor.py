@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from modeldeck.backend.nvml import Nvml
 from modeldeck.config.paths import Paths
 from modeldeck.tui.cli_commands import doctor, examination
 from modeldeck.tui.cli_commands.examination import Folder, Interpreter
+from tests.conftest import made_in
 from tests.fakes.gpu_drivers import GB, FakePynvml
 from tests.unit.cli.conftest import Modeldeck
 
@@ -46,6 +48,7 @@ def test_gpus_are_told_with_their_driver_and_who_holds_them(
     assert "cuda:0         H100 80 GB · 10.7 of 85.9 GB used · 61°C · 412 of 700 W · 7% busy" in said
     assert "pid 4194305 (?) of ? holds 3.2 GB" in said
     assert "GPU memory cannot be read: cuda:1: GPU is lost (15)" in said
+    assert ("is built without CUDA" in said) == version("torch").endswith("+cpu")
 
 
 def test_why_there_is_no_gpu_is_told(modeldeck: Modeldeck, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +66,7 @@ def test_no_model_is_missing_and_the_line_that_mends_it_is_there(modeldeck: Mode
 
 def test_looking_changes_nothing(modeldeck: Modeldeck, home: Path) -> None:
     modeldeck("doctor")
-    assert list(home.iterdir()) == []
+    assert made_in(home) == []
 
 
 def test_what_is_wrong_in_the_configuration_is_listed(modeldeck: Modeldeck, home: Path, model_folder: Path) -> None:
@@ -103,7 +106,7 @@ class TestEnginePython:
             ('#!/bin/sh\necho \'{"python": "3.9.1", "packages": {}}\'\n', "engines need 3.11"),
         ],
     )
-    def test_one_that_cannot_run_an_engine_is_missing(
+    def test_f28_one_that_cannot_run_an_engine_is_missing(
         self, modeldeck: Modeldeck, home: Path, model_folder: Path, program: str | None, reason: str
     ) -> None:
         python = home / "python"
@@ -118,7 +121,7 @@ class TestEnginePython:
 
 
 class TestPackages:
-    def test_a_missing_one_comes_with_the_line_that_installs_it(self) -> None:
+    def test_f28_a_missing_one_comes_with_the_line_that_installs_it(self) -> None:
         interpreter = Interpreter("/opt/my env/bin/python", "3.12.0", {"torch": None})
         (complaint,) = examination.package_complaints(interpreter, {"torch": "torch>=2.6"})
         assert complaint.needed
@@ -129,6 +132,20 @@ class TestPackages:
         (complaint,) = examination.package_complaints(interpreter, {"torch": "torch>=2.6"})
         assert not complaint.needed
         assert "2.1.0+cu121" in complaint.text
+
+    @pytest.mark.parametrize(
+        ("version", "gpus", "told"), [("2.13.0+cpu", 1, True), ("2.13.0", 1, False), ("2.13.0+cpu", 0, False)]
+    )
+    def test_f28_a_torch_without_cuda_on_a_machine_with_a_gpu_is_told(
+        self, version: str, gpus: int, told: bool
+    ) -> None:
+        interpreter = Interpreter("/opt/my env/bin/python", "3.12.0", {"torch": version})
+        complaints = list(examination.gpu_complaints(interpreter, gpus))
+        assert bool(complaints) == told
+        for complaint in complaints:
+            assert complaint.text == "torch 2.13.0+cpu is built without CUDA and uses no GPU"
+            assert complaint.mend == "'/opt/my env/bin/python' -m pip install --force-reinstall torch"
+            assert not complaint.needed
 
     def test_every_declared_dependency_is_looked_at(self) -> None:
         declared = examination.declared_requirements()

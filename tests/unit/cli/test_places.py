@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from modeldeck.config.settings import Settings
+from tests.conftest import made_in
 from tests.unit.cli.conftest import Modeldeck
 
 
@@ -27,7 +28,7 @@ def test_paths_follow_the_environment(modeldeck: Modeldeck, home: Path, monkeypa
 
 def test_asking_for_paths_creates_nothing(modeldeck: Modeldeck, home: Path) -> None:
     modeldeck("paths")
-    assert list(home.iterdir()) == []
+    assert made_in(home) == []
 
 
 def test_the_printed_config_is_valid_and_holds_the_defaults(modeldeck: Modeldeck) -> None:

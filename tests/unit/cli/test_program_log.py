@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from logging.handlers import RotatingFileHandler
+from logging.handlers import QueueHandler, RotatingFileHandler
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldeck.tui.program_log import MAX_BYTES, redact, start_logging
+from modeldeck.backend.redaction import redact
+from modeldeck.tui import program_log
+from modeldeck.tui.program_log import MAX_BYTES, start_logging
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def written(log: Path) -> str:
     return log.read_text()
 
 
-def test_lines_and_tracebacks_are_kept_without_tokens(log: Path) -> None:
+def test_s14_lines_and_tracebacks_are_kept_without_tokens(log: Path) -> None:
     start_logging(log)
     try:
         raise ValueError("Authorization: Bearer abcdefghijkl and hf_abcdefghijKLMNOP")
@@ -69,7 +72,7 @@ def test_the_file_is_written_in_a_thread_and_whole_at_the_end(log: Path, monkeyp
     assert threading.main_thread() not in threads
 
 
-def test_file_and_folder_are_private_even_when_the_file_was_not(log: Path) -> None:
+def test_s18_file_and_folder_are_private_even_when_the_file_was_not(log: Path) -> None:
     log.parent.mkdir(parents=True)
     log.touch(mode=0o644)
     start_logging(log)
@@ -86,7 +89,7 @@ def test_a_long_log_is_put_aside(log: Path) -> None:
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None:
+def test_f20_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     before = list(logging.getLogger().handlers)
     start_logging(tmp_path / "file" / "modeldeck.log")
@@ -94,5 +97,51 @@ def test_a_log_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> No
 
 
 @given(st.text(), st.from_regex(r"hf_[A-Za-z0-9]{20,40}", fullmatch=True), st.text())
-def test_a_token_is_found_wherever_a_word_begins(before: str, token: str, after: str) -> None:
+def test_s14_a_token_is_found_wherever_a_word_begins(before: str, token: str, after: str) -> None:
     assert token not in redact(f"{before} {token} {after}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("HF_TOKEN=hf_0123456789abcdefghij", "HF_TOKEN=hf_[removed]"),
+        ("my_hf_0123456789abcdefghij", "my_hf_[removed]"),
+        ("api_org_0123456789abcdefghij", "hf_[removed]"),
+        ("hf_oauth_eyJhbGciOi.JIUzI1-NiIsInR", "hf_[removed]"),
+        ("{'authorization': 'Bearer abcdefgh.ijkl'}", "{'authorization': 'Bearer [removed]'}"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [removed]"),
+        ("proxy http://me:secret@proxy:3128 refused", "proxy http://[removed]@proxy:3128 refused"),
+        ("hf_quantizer of /models/hf_model-00001.safetensors at http://host:80/a@b", None),
+    ],
+)
+def test_s14_every_kind_of_credential_is_taken_out_and_nothing_else(text: str, said: str | None) -> None:
+    assert redact(text) == (said or text)
+
+
+def test_f14_a_flood_of_lines_takes_no_more_memory_than_the_queue_may(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_again = threading.Event()
+    write = RotatingFileHandler.emit
+
+    def slowly(handler: RotatingFileHandler, record: logging.LogRecord) -> None:
+        open_again.wait()
+        write(handler, record)
+
+    monkeypatch.setattr(RotatingFileHandler, "emit", slowly)
+    monkeypatch.setattr(program_log, "MOST_WAITING", 100)
+    start_logging(log)
+    handler = logging.getLogger().handlers[-1]
+    assert isinstance(handler, QueueHandler)
+    assert isinstance(handler.queue, SimpleQueue)
+    engine = logging.getLogger("modeldeck.engine")
+    for number in range(2000):
+        engine.info("line %d", number)
+    engine.error("this one is kept")
+    waiting = handler.queue.qsize()
+    open_again.set()
+    assert waiting <= 103
+    text = written(log)
+    assert 100 <= text.count("line ") <= 102
+    assert "lines came too fast to be kept" in text
+    assert text.splitlines()[-1].endswith("this one is kept")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import psutil
 import pytest
 
 from modeldeck.backend.memory import DeviceMemory, MemoryMonitor, MemoryReading
+from modeldeck.backend.nvml import Nvml
 from modeldeck.config.declaration import settings_of
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.store import GenerationStore
 from tests.fakes.engine_python import use_scripted_engine
+from tests.fakes.gpu_drivers import GB, FakePynvml
 from tests.fakes.hub_server import COMMIT, Hub, Slow, hub_server
 from tests.unit.cli.conftest import Modeldeck, write_model
 
@@ -57,11 +60,34 @@ class TestReply:
         assert "10.0 MB is free on ram" in ended.err
         assert modeldeck("run", "-q", "tiny-llama", "hello", "--device", "cpu", "--force").code == 0
 
+    def test_a_model_that_does_not_fit_on_its_gpu_is_refused_before_an_engine_starts(
+        self, modeldeck: Modeldeck, engine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine.write_text("exit 9")
+        ml = FakePynvml(count=1)
+        ml.used[ml.devices[0]] = 80 * GB - 10_000_000
+        reading = MemoryMonitor([Nvml(lambda: ml)], environ={}).read()
+        monkeypatch.setattr(MemoryMonitor, "read", lambda self, pids=(): reading)
+        ended = modeldeck("run", "tiny-llama", "hello", "--device", "cuda:0")
+        assert (ended.code, ended.out) == (4, "")
+        assert "tiny-llama does not fit: it needs about" in ended.err
+        assert "10.0 MB is free on cuda:0" in ended.err
+
     def test_the_prompt_comes_from_stdin(self, engine: Path) -> None:
         engine.write_text("reply <{prompt}>\nserve")
         for arguments in (("run", "-q", "tiny-llama"), ("run", "-q", "tiny-llama", "-")):
             ended = subprocess.run([*_command(), *arguments], input="from a pipe", capture_output=True, text=True)
             assert (ended.returncode, ended.stdout) == (0, "<from a pipe>\n")
+
+    @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+    def test_a_prompt_that_is_no_text_is_wrong_usage_before_anything_is_loaded(
+        self, modeldeck: Modeldeck, engine: Path, monkeypatch: pytest.MonkeyPatch, errors: str
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), "utf-8", errors=errors))
+        for ended in (modeldeck("run", "tiny-llama", "-"), modeldeck("run", "tiny-llama", "caf\udce9")):
+            assert ended.code == 2
+            assert "it is not UTF-8 text" in ended.err
+            assert "loaded in" not in ended.err
 
     def test_an_empty_prompt_is_wrong_usage(self, modeldeck: Modeldeck, engine: Path) -> None:
         ended = modeldeck("run", "tiny-llama", "  ")
@@ -76,6 +102,19 @@ class TestReply:
         engine.write_text("reply {temperature} {max_new_tokens} {seed} {system}\nserve")
         out = modeldeck("run", "tiny-llama", "hello", "--seed", "7", "--system", "Be brief.").out
         assert out == "0.25 512 7 Be brief.\n"
+
+    def test_a_preset_and_the_models_own_file_hold_and_conflicts_are_told(
+        self, modeldeck: Modeldeck, engine: Path, model_folder: Path
+    ) -> None:
+        (model_folder / "generation_config.json").write_text('{"max_new_tokens": 33, "temperature": 1.5}')
+        engine.write_text("reply {temperature} {max_new_tokens}\nserve")
+        assert modeldeck("run", "tiny-llama", "hello").out == "1.5 33\n"
+        ended = modeldeck("run", "tiny-llama", "hello", "--preset", "precise", "--num-beams", "2")
+        assert ended.out == "0.2 33\n"
+        assert "With 2 Beams the reply comes at its end" in ended.err
+        wrong = modeldeck("run", "tiny-llama", "hello", "--preset", "precis")
+        assert (wrong.code, wrong.out) == (2, "")
+        assert "did you mean precise?" in wrong.err
 
     def test_a_model_that_is_stored_quantized_is_loaded_as_the_app_loads_it(
         self, modeldeck: Modeldeck, engine: Path, home: Path, model_folder: Path
@@ -137,7 +176,8 @@ class TestFailures:
         assert "cannot be loaded" in ended.err
 
     @pytest.mark.parametrize(
-        ("kind", "code"), [("memory", 4), ("load", 1), ("unsupported", 1), ("quantization", 1), ("remote_code", 1)]
+        ("kind", "code"),
+        [("memory", 4), ("load", 1), ("unsupported", 1), ("quantization", 1), ("remote_code", 1), ("pickles", 1)],
     )
     def test_a_failed_load_is_a_sentence_and_a_code(
         self, modeldeck: Modeldeck, engine: Path, kind: str, code: int
@@ -176,6 +216,20 @@ class TestDownloads:
         again = modeldeck("run", "-q", "org/tiny", "hello")
         assert (again.code, again.err) == (0, "")
         assert len(hub.requests) == asked
+
+    def test_s6_nothing_but_pickles_is_downloaded_only_where_it_is_allowed(
+        self, modeldeck: Modeldeck, engine: Path, hub: Hub, model_folder: Path
+    ) -> None:
+        config = (model_folder / "config.json").read_bytes()
+        hub.repos["org/old"] = {"config.json": config, "pytorch_model.bin": b"pickle"}
+        ended = modeldeck("run", "-q", "org/old", "hello")
+        assert (ended.code, ended.out) == (1, "")
+        assert "org/old has pickled weights only" in ended.err
+        assert "Allow it with --allow-pickles." in ended.err
+        engine.write_text("reply pickles {pickles}\nserve")
+        ended = modeldeck("run", "-q", "--allow-pickles", "--force", "org/old", "hello")
+        assert (ended.code, ended.out) == (0, "pickles True\n"), ended.err
+        assert modeldeck("run", "-q", "--force", "org/old", "hello").out == "pickles False\n"
 
     def test_one_that_was_broken_off_is_completed(
         self, modeldeck: Modeldeck, engine: Path, hub: Hub, home: Path, model_folder: Path

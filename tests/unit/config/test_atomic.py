@@ -51,7 +51,7 @@ def full(*_: object, **__: object) -> None:
 
 class TestWriting:
     @pytest.mark.usefixtures("_any_umask")
-    def test_private_under_any_umask(self, tmp_path: Path) -> None:
+    def test_s18_private_under_any_umask(self, tmp_path: Path) -> None:
         file = tmp_path / "a" / "b" / "c.toml"
         write_atomically(file, "é\n")
         assert file.read_bytes() == b"\xc3\xa9\n"
@@ -123,7 +123,7 @@ class TestTornWrites:
         [(os, "fdopen"), (os, "fchmod"), (os, "fsync"), (Path, "replace")],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_any_step_that_fails_leaves_the_old_file_alone(
+    def test_f20_any_step_that_fails_leaves_the_old_file_alone(
         self, owner: object, step: str, old: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(owner, step, full)
@@ -133,12 +133,12 @@ class TestTornWrites:
         assert list(old.parent.iterdir()) == [old]
 
     @pytest.mark.parametrize("step", ["fchmod", "fsync", "link", "replace"])
-    def test_killed_at_any_step(self, step: str, old: Path) -> None:
+    def test_f22_killed_at_any_step(self, step: str, old: Path) -> None:
         done = subprocess.run([sys.executable, "-c", _KILLED, step, str(old)], check=False)
         assert done.returncode == 9
         assert old.read_text() == "old"
 
-    def test_a_disk_that_fills_while_writing(self, old: Path) -> None:
+    def test_f20_a_disk_that_fills_while_writing(self, old: Path) -> None:
         limited = (
             "import resource, signal, sys; from pathlib import Path; from modeldeck.config.atomic import *;"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); write_atomically(Path(sys.argv[1]), 'x' * 100000)"

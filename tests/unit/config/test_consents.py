@@ -114,7 +114,7 @@ def test_what_cannot_be_written_down_holds_until_the_end_of_the_program(path: Pa
 def test_a_consent_that_cannot_be_taken_from_the_file_is_withdrawn_even_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
     consents = Consents(path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, structs
 
 from modeldeck.config.declaration import InvalidValue, Setting, convert, parse, setting_of, settings_of, show
-from modeldeck.config.generation import MAX_SEED, GenerationSettings
+from modeldeck.config.generation import BUILT_IN, MAX_SEED, GenerationSettings
 from modeldeck.config.lines import escaped, unescaped
 from modeldeck.config.settings import Settings
 from tests.unit.config.values import DEVICES, QUANTIZATIONS, generation_settings
@@ -26,6 +26,7 @@ class Odd(Struct):
     between: Annotated[float, Meta(gt=0, lt=1)] = 0.5
     name: Annotated[str, Meta(min_length=2, max_length=3)] = "ab"
     pair: Annotated[tuple[str, ...], Meta(min_length=2)] = ("a", "b")
+    counts: dict[str, Annotated[int, Meta(ge=0)]] = {}  # msgspec copies an empty default
 
 
 def generation(name: str) -> Setting:
@@ -56,7 +57,7 @@ class TestDescribing:
     @pytest.mark.parametrize("setting", ALL, ids=lambda setting: setting.name)
     def test_every_number_has_both_limits(self, setting: Setting) -> None:
         if setting.kind in {"int", "float"}:
-            assert " to " in setting.limits or " at most " in setting.limits
+            assert any(word in setting.limits for word in (" to ", " at most ", " below "))
 
     @pytest.mark.parametrize("setting", ALL, ids=lambda setting: setting.name)
     def test_every_default_is_valid(self, setting: Setting) -> None:
@@ -84,6 +85,12 @@ class TestDescribing:
     )
     def test_kinds_and_limits(self, setting: Setting, kind: str, limits: str) -> None:
         assert (setting.kind, setting.limits) == (kind, limits)
+
+    def test_units_and_what_holds_where_nobody_sets_it(self) -> None:
+        assert generation("max_time").range == "above 0 and at most 86400 seconds"
+        assert generation("temperature").range == "0 to 2"
+        assert (generation("num_beams").unset, generation("num_beams").rare) == ("1", True)
+        assert all(one.unset or getattr(BUILT_IN, one.name) is not UNSET for one in settings_of(GenerationSettings))
 
     def test_choices_keep_their_order(self) -> None:
         assert own("quantization").choices == tuple(QUANTIZATIONS.split(", "))
@@ -198,6 +205,14 @@ class TestConverting:
     def test_just_past_each_limit(self, name: str, value: object) -> None:
         assert refusal(generation(name), value) == f"must be {generation(name).limits}, not {value}"
 
+    @pytest.mark.parametrize("name", ["dtype", "quantization", "device", "model_folders", "theme", "keys"])
+    def test_bytes_of_a_command_line_that_are_no_text_are_refused_like_any_other(self, name: str) -> None:
+        bad = "\udcff\udcfe"
+        value = {"model_folders": [bad], "keys": {"quit": bad}}.get(name, bad)
+        message = refusal(own(name), value)
+        assert message.startswith(("must be ", "entry "))
+        assert message.isprintable()
+
     def test_unset_is_no_value_of_a_setting_that_cannot_be_unset(self) -> None:
         assert refusal(own("ascii"), UNSET) == "must be true or false, not UNSET"
 
@@ -206,6 +221,13 @@ class TestConverting:
         for _ in range(5000):
             deep = {"key": deep}
         assert "must be text, not a table" in refusal(own("keys"), deep)
+
+    def test_a_table_of_numbers(self) -> None:
+        limits = setting_of(Odd, "counts")
+        assert convert(limits, {"a": 5}) == {"a": 5}
+        assert refusal(limits, 5) == "must be a table, not 5"
+        assert refusal(limits, {"a": "x"}) == "entry 'a' must be a whole number, not 'x'"
+        assert refusal(limits, {"a\0": 5}).startswith("must be Unicode text without NUL")
 
     @settings(max_examples=300, deadline=None)
     @given(

@@ -19,6 +19,7 @@ from msgspec import structs
 from modeldeck.config.generation import BUILT_IN, GenerationSettings
 from modeldeck.config.store import GenerationStore, SaveError
 from modeldeck.config.toml_file import MAX_BYTES
+from tests.fakes.plain_user import like_a_plain_user
 from tests.unit.config.values import generation_settings, storable_text, table
 
 MODEL = "org/name@abc"
@@ -57,8 +58,8 @@ def messages(store: GenerationStore) -> list[tuple[str, str]]:
 
 
 def visible(folder: Path) -> list[str]:
-    """The names in a folder, without the lock."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+    """The names in a folder, without the lock and the copy of the last save."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith((".lock", ".bak")))
 
 
 class TestReading:
@@ -78,13 +79,13 @@ class TestReading:
         assert store.overrides(MODEL) == GenerationSettings(temperature=0.5)
         assert store.effective(MODEL) == structs.replace(BUILT_IN, temperature=0.5, top_k=7)
         assert store.effective(None) == store.effective("other") == structs.replace(BUILT_IN, temperature=1.0, top_k=7)
-        assert [store.origin(MODEL, name) for name in ("temperature", "top_k", "top_p", "seed")] == [
+        assert [store.layers(MODEL).held(name).layer for name in ("temperature", "top_k", "top_p", "seed")] == [
             "this model",
             "all models",
             "built-in",
             "built-in",
         ]
-        assert store.origin(None, "temperature") == store.origin("other", "temperature") == "all models"
+        assert {store.layers(model).held("temperature").layer for model in (None, "other")} == {"all models"}
 
     def test_by_hand_without_a_version(self, file: Path) -> None:
         assert loaded(file, "[all_models]\nseed = 1\n").overrides(None) == GenerationSettings(seed=1)
@@ -179,9 +180,10 @@ class TestSaving:
         finally:
             os.umask(before)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (file.parent, *file.parent.iterdir())}
-        assert modes == {"deck": 0o700, "generation.toml": 0o600, ".generation.toml.lock": 0o600}
+        names = ("generation.toml", "generation.toml.bak", ".generation.toml.lock")
+        assert modes == {"deck": 0o700, **dict.fromkeys(names, 0o600)}
 
-    def test_what_is_not_understood_is_kept(self, file: Path) -> None:
+    def test_f22_what_is_not_understood_is_kept(self, file: Path) -> None:
         store = loaded(
             file,
             'future = {a = [1]}\n[all_models]\ntemprature = 0.5\ntop_k = -1\nseed = 7\n[models.a]\nstop = "x"\n'
@@ -247,14 +249,14 @@ class TestOtherInstances:
         assert set(table(file)["models"]) == {MODEL}
 
     @pytest.mark.timeout(120)
-    def test_two_that_hammer_lose_nothing(self, file: Path) -> None:
+    def test_f23_two_that_hammer_lose_nothing(self, file: Path) -> None:
         names = ("left", "right")
         both = [subprocess.Popen([sys.executable, "-c", _HAMMER, str(file), name]) for name in names]
         assert [process.wait(100) for process in both] == [0, 0]
         assert table(file)["models"] == {f"{name}/{number}": {"seed": number} for name in names for number in range(15)}
         assert visible(file.parent) == ["generation.toml"]
 
-    def test_one_that_does_not_finish(self, file: Path) -> None:
+    def test_f23_one_that_does_not_finish(self, file: Path) -> None:
         store = GenerationStore(file, lock_seconds=0.05)
         store.save(None, COOL)
         before = file.read_bytes()
@@ -291,7 +293,7 @@ class TestFilesThatCannotBeRead:
         ],
         ids=["0 bytes", "blank", "zeros", "torn", "latin-1", "huge"],
     )
-    def test_kept_aside_by_the_first_save(self, data: bytes, message: str, file: Path) -> None:
+    def test_f22_kept_aside_by_the_first_save(self, data: bytes, message: str, file: Path) -> None:
         store = loaded(file, data)
         assert store.effective(None) == BUILT_IN
         ((key, said),) = messages(store)
@@ -306,13 +308,13 @@ class TestFilesThatCannotBeRead:
         assert re.fullmatch(r"generation\.toml\.corrupt-\d{8}T\d{6}Z", aside)
         assert (file.parent / aside).read_bytes() == data
 
-    def test_each_under_a_name_of_its_own(self, file: Path) -> None:
+    def test_f22_each_under_a_name_of_its_own(self, file: Path) -> None:
         for number in range(3):
             loaded(file, f"broken {number}").save(None, COOL)
         kept = list(file.parent.glob("*.corrupt-*"))
         assert sorted(path.read_text() for path in kept) == ["broken 0", "broken 1", "broken 2"]
 
-    def test_what_was_read_before_it_broke_is_saved_with_the_rest(self, store: GenerationStore, file: Path) -> None:
+    def test_f22_what_was_read_before_it_broke_is_saved_with_the_rest(self, store: GenerationStore, file: Path) -> None:
         store.save(MODEL, COOL)
         file.write_text("broken")
         assert len(store.load()) == 1
@@ -320,7 +322,7 @@ class TestFilesThatCannotBeRead:
         store.save(None, GenerationSettings(seed=1))
         assert table(file) == {"schema_version": 1, "all_models": {"seed": 1}, "models": {MODEL: {"temperature": 0.2}}}
 
-    def test_a_newer_one_is_left_alone(self, file: Path) -> None:
+    def test_f22_a_newer_one_is_left_alone(self, file: Path) -> None:
         text = "schema_version = 2\n[all_models]\nseed = 1\n"
         store = loaded(file, text)
         assert store.effective(None) == BUILT_IN
@@ -336,7 +338,7 @@ class TestFilesThatCannotBeRead:
         assert file.read_text() == text
         assert store.effective(None) == BUILT_IN
 
-    def test_what_is_no_file_is_left_alone(self, file: Path) -> None:
+    def test_f22_what_is_no_file_is_left_alone(self, file: Path) -> None:
         file.mkdir(parents=True)
         store = GenerationStore(file)
         assert [problem.message for problem in store.load()] == ["cannot be read: it is not a file"]
@@ -367,7 +369,7 @@ class TestSavesThatFail:
         [(os, "fsync"), (Path, "replace"), (os, "fchmod")],
         ids=["fsync", "replace", "fchmod"],
     )
-    def test_a_full_disk(
+    def test_f20_a_full_disk(
         self, owner: object, step: str, saved: GenerationStore, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: object) -> None:
@@ -377,7 +379,7 @@ class TestSavesThatFail:
         sentence = self.refused(saved, file, MODEL, COOL)
         assert sentence == f"Nothing was saved: {file} could not be written: No space left on device"
 
-    def test_a_read_only_folder(self, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_f22_a_read_only_folder(self, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def read_only(*_: object, **__: object) -> None:
             raise OSError(errno.EROFS, "Read-only file system")
 
@@ -386,11 +388,10 @@ class TestSavesThatFail:
             GenerationStore(file).save(None, COOL)
         assert list(tmp_path.glob("deck")) == []
 
-    def test_a_folder_without_write_permission(self, saved: GenerationStore, file: Path) -> None:
+    def test_f22_a_folder_without_write_permission(self, saved: GenerationStore, file: Path) -> None:
         file.parent.chmod(0o500)
-        if os.access(file.parent, os.W_OK):
-            pytest.skip("this user may write everywhere")
-        sentence = self.refused(saved, file, MODEL, COOL)
+        with like_a_plain_user():
+            sentence = self.refused(saved, file, MODEL, COOL)
         file.parent.chmod(0o700)
         assert sentence == f"Nothing was saved: {file} could not be written: Permission denied"
 
@@ -410,11 +411,8 @@ class TestSavesThatFail:
         sentence = self.refused(saved, file, "/models/caf\udce9", COOL)
         assert sentence == "Nothing was saved: the name of this model is not valid Unicode text"
 
-    @pytest.mark.parametrize(
-        "text", [".".join("a" * 3000) + " = 1\n", f"a = 0x{'F' * 9000}\n"], ids=["too deep", "too many digits"]
-    )
-    def test_what_can_be_read_and_not_written(self, text: str, saved: GenerationStore, file: Path) -> None:
-        file.write_text(text)
+    def test_what_can_be_read_and_not_written(self, saved: GenerationStore, file: Path) -> None:
+        file.write_text(f"a = 0x{'F' * 9000}\n")
         sentence = self.refused(saved, file, MODEL, COOL)
         assert sentence == f"Nothing was saved: {file} holds values that cannot be written again; take them out"
 

@@ -10,6 +10,7 @@ import pytest
 
 from modeldeck.config.paths import Paths
 from modeldeck.config.settings import Settings, model_folders
+from tests.conftest import made_in
 
 _BOTH = """
 import json, os, sys
@@ -43,7 +44,7 @@ class TestUnderTheHomeFolder:
         assert paths.model_folders is None
 
     def test_nothing_is_created(self, home: Path, paths: Paths) -> None:
-        assert list(home.iterdir()) == []
+        assert made_in(home) == []
 
     def test_the_xdg_variables(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("CONFIG", "STATE", "CACHE"):

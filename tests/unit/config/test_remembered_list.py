@@ -47,7 +47,7 @@ def test_only_so_many_loads_are_kept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b'{"favourites": 3}', b"[" * 100_000], ids=range(5))
-def test_a_file_that_cannot_be_read_counts_as_none_and_is_kept_aside(path: Path, content: bytes) -> None:
+def test_f22_a_file_that_cannot_be_read_counts_as_none_and_is_kept_aside(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     remembered = RememberedList(path)

@@ -92,3 +92,13 @@ def test_no_one_goes_that_could_stay(held: list[tuple[int, bool, bool]], need: i
             assert judge(less) is not Verdict.FITS or len(room.keeps) + 1 >= most
     if not room.ends_reply and room.verdict is not Verdict.FITS:
         assert all(one.pinned or one.generating for one in room.keeps)
+
+
+def test_where_none_may_go_and_the_limit_is_reached_it_is_one_too_many() -> None:
+    pinned, replying, idle = holder("pinned", 1, pinned=True), holder("replying", 1, generating=True), holder("idle", 1)
+    assert make_room("new", [pinned], needs(1), 1).one_too_many
+    assert not make_room("new", [pinned, replying], needs(1, free=9), 3).unload
+    room = make_room("new", [pinned, replying], needs(1, free=9), 2)
+    assert (room.unload_ids, room.ends_reply, room.one_too_many) == (("replying",), True, False)
+    assert not make_room("new", [pinned, idle], needs(1), 2).one_too_many
+    assert not make_room("pinned", [pinned, replying], needs(1), 2).one_too_many  # it is loaded anew

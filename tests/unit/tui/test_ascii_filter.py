@@ -22,3 +22,8 @@ def test_lines_are_lines_and_corners_are_corners() -> None:
     drawn = AsciiFilter().apply(line, Color(0, 0, 0))
     assert [segment.text for segment in drawn] == ["+-+-+||_#", "日本 é"]
     assert drawn[0].style == Style(bold=True)
+
+
+def test_f32_what_the_encoding_of_the_terminal_has_not_takes_as_many_cells_as_before() -> None:
+    (drawn,) = AsciiFilter("iso8859-1").apply([Segment("│日本 é ü", None)], Color(0, 0, 0))
+    assert drawn.text == "|???? é ü"

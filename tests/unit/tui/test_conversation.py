@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from modeldeck.backend.models import ChatMessage, FinishReason
-from modeldeck.tui.conversation import Conversation, ReplyClock, TurnState
+from modeldeck.backend.chat_messages import ChatMessage, FinishReason
+from modeldeck.tui.chats.conversation import Conversation
+from modeldeck.tui.chats.figures import ReplyClock
+from modeldeck.tui.chats.turns import TurnState
 from tests.fakes.in_process import stats
 
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from modeldeck.backend.download_messages import DownloadProgress
 from modeldeck.backend.estimate.figures import Verdict
 from modeldeck.backend.memory import DeviceMemory, MemoryReading
 from modeldeck.backend.models import LoadStage, ModelInfo, ModelSource, ModelStatus
-from modeldeck.backend.protocol import DownloadProgress, LoadProgress
+from modeldeck.backend.protocol import LoadProgress
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.screens.add_dialog import HubModel, what_was_typed
 from modeldeck.tui.shelf_order import Order, SortColumn

@@ -52,6 +52,12 @@ def test_durations(duration: float, shown: str) -> None:
     assert fmt.seconds(duration) == shown
 
 
+@pytest.mark.parametrize("since_1970", [1e300, -1e300, 1e12, -1e12, float("inf"), float("nan")])
+def test_a_time_beyond_all_calendars_is_not_known(since_1970: float) -> None:
+    assert fmt.moment(since_1970) == "?"
+    assert fmt.moment(1.7e9).startswith("2023-11-1")
+
+
 def test_percent_says_100_only_when_it_is_done() -> None:
     assert (fmt.percent(0.38), fmt.percent(0.9999), fmt.percent(1.0)) == ("38%", "99%", "100%")
 

@@ -1,0 +1,103 @@
+"""The figures of a run are kept, and every page that shows them says what was kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import results_page
+from benchmarks.charts import PLOTS, Chart, Series, draw
+from benchmarks.figures import Figure, each, ratio
+from benchmarks.report import Report, Results
+
+MET = ratio("start", "a bare app", [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], target=1.3)
+FREE = ratio("free text", "without | lookup", [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], target=None)
+LINES = Chart("turns", "Turns", "lines", "turn", "s", (Series("kept", (1, 2), (0.1, 0.2)),))
+SPANS = Chart("load", "A load", "spans", "s", "", (Series("read", (0.0, 2.0), (1.0, 2.5)), Series("move", (1,), (2,))))
+LATE = Chart("late", "Late", "histogram", "ms", "ticks", (Series("idle", (0.1, 0.2, 9.0)),), logarithmic=True)
+
+
+def kept(*figures: Figure, skipped: str = "") -> Results:
+    report = Report("start")
+    report.add(*figures)
+    if skipped:
+        report.skip(skipped, "it is not installed")
+    report.chart(LINES)
+    return Results().with_run(report.whole())
+
+
+def test_a_run_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    assert Results.read(file) == Results()
+    results = kept(MET, FREE, skipped="llama.cpp")
+    results.write(file)
+    assert Results.read(file) == results
+    assert Results.read(file).benchmarks["start"].figures == (MET, FREE)
+
+
+def test_a_run_of_one_benchmark_replaces_its_own_figures_alone() -> None:
+    other = Report("load")
+    results = kept(MET).with_run(other.whole()).with_run(kept(FREE).benchmarks["start"])
+    assert list(results.benchmarks) == ["load", "start"]
+    assert results.benchmarks["start"].figures == (FREE,)
+
+
+def test_what_is_found_and_what_is_skipped_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    kept(MET, each("cancel", [1.0, 2.0], target=3, unit="ms"), skipped="llama.cpp")
+    assert capsys.readouterr().out.splitlines() == [
+        "start against a bare app: 1.00x (1.00 to 1.00), 3 rounds, at most 1.3x: met   (ours 1.00 s, theirs 1.00 s)",
+        "cancel: 1.50 ms (1.00 to 2.00), 2 rounds, each at most 3 ms: undecided",
+        "    2 of 2 within",
+        "skipped: llama.cpp, for it is not installed",
+    ]
+
+
+def test_the_page_has_every_figure_and_the_readme_those_with_a_target() -> None:
+    results = kept(MET, FREE, skipped="llama.cpp")
+    row = "| start | a bare app | 1.00x (1.00 to 1.00) | 3 | at most 1.3x | met |\n"
+    free = "| free text | without \\| lookup | 1.00x (1.00 to 1.00) | 3 |  |  |\n"
+    whole = results_page.page(results)
+    assert row in whole
+    assert free in whole
+    assert "- Skipped: llama.cpp, for it is not installed" in whole
+    assert "![Turns](../docs/plots/turns.svg)" in whole
+    readme = results_page.in_readme(f"before\n{results_page.START}old\n{results_page.END}after\n", results)
+    assert row in readme
+    assert free not in readme
+    assert readme.startswith("before\n")
+    assert readme.endswith("after\n")
+    assert "old" not in readme
+
+
+def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"README\.md has no lines"):
+        results_page.in_readme("nothing", Results())
+
+
+@pytest.mark.parametrize("chart", [LINES, SPANS, LATE], ids=lambda chart: str(chart.kind))
+def test_a_chart_is_drawn_the_same_each_time(chart: Chart, tmp_path: Path) -> None:
+    first, second = (draw(chart, tmp_path / f"{number}.svg").read_bytes() for number in (1, 2))
+    assert first == second
+    text = "".join(ElementTree.fromstring(first).itertext())  # written by ourselves, one line above
+    assert chart.title in text
+    assert all(series.name in text for series in chart.series)
+
+
+def test_what_is_shown_is_what_was_measured() -> None:
+    results = Results.read()
+    assert results_page.PAGE.read_text() == results_page.page(results)
+    readme = results_page.README.read_text()
+    assert readme == results_page.in_readme(readme, results)
+    charts = [chart for run in results.benchmarks.values() for chart in run.charts]
+    assert sorted(file.name for file in PLOTS.glob("*.svg")) == sorted(chart.file.name for chart in charts)
+
+
+def test_every_benchmark_is_run_by_some_command() -> None:
+    names = command.names()
+    assert {"startup", "load", "chat", "unload"} <= set(names)
+    assert set(command.chosen([], gpu=False)) < set(names)
+    assert command.chosen([], gpu=True) == ["decode", "estimate"]
+    assert command.chosen(["load"], gpu=True) == ["load"]
