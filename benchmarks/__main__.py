@@ -1,26 +1,45 @@
-"""``python -m benchmarks [NAME ...] [--pairs N | --quick] [--gpu]``: every benchmark of this folder, or those named."""
+"""``python -m benchmarks [NAME ...] [--pairs N | --quick] [--gpu]``: every benchmark of this folder, or those named.
+
+A run is kept in ``results.json``, ``RESULTS.md``, the README and ``docs/plots``, except a quick one.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import results_page
+from benchmarks.charts import draw
+from benchmarks.figures import FEWEST_ROUNDS
+from benchmarks.report import Report, Results
 from modeldeck.backend.devices import available_devices
 
-_ON_GPU = ("estimate",)
-_PARTS = {"__init__", "__main__", "compare", "estimate_models", "model_tree", "page_cache", "sides"}
+_ON_GPU = ("decode", "estimate")
+_LONG = ("cycles", "estimate", "growth", "stream")
+"""Cycles, soaks and tables: run by name."""
 
 
 def names() -> list[str]:
-    """The benchmarks that are here: every module with a ``main(pairs)``."""
-    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _PARTS)
+    """The benchmarks that are here: every module with a ``main(pairs, report)``."""
+    folder = Path(__file__).parent
+    return sorted(file.stem for file in folder.glob("*.py") if "\ndef main(pairs" in file.read_text())
+
+
+def chosen(named: Sequence[str], *, gpu: bool) -> Sequence[str]:
+    """What to run where these were named."""
+    if named:
+        return named
+    if gpu:
+        return [name for name in names() if name in _ON_GPU]
+    return [name for name in names() if name not in {*_LONG, *_ON_GPU}]
 
 
 def main() -> None:
     """Run what was asked for; figures of a busy machine decide nothing, and the verdicts say so."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}; all by default")
+    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"one of {', '.join(names())}")
     parser.add_argument("--pairs", type=int, default=10, help="how often each side is measured (default 10)")
     parser.add_argument("--quick", action="store_const", const=1, dest="pairs", help="once, and few rows of many")
     parser.add_argument("--gpu", action="store_true", help="only what measures a GPU; nothing where there is none")
@@ -28,11 +47,24 @@ def main() -> None:
     unknown = [name for name in options.benchmarks if name not in names()]
     if unknown:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(names())}")
+    wanted = chosen(options.benchmarks, gpu=options.gpu)
     if options.gpu and "cuda:0" not in available_devices():
-        print(f"skipped: {', '.join(_ON_GPU)}, for there is no GPU on this machine")
+        print(f"skipped: {', '.join(wanted)}, for there is no GPU on this machine")
         return
-    for name in options.benchmarks or (_ON_GPU if options.gpu else names()):
-        importlib.import_module(f"benchmarks.{name}").main(options.pairs)
+    for name in wanted:
+        report = Report(f"{name}-gpu" if options.gpu else name)
+        importlib.import_module(f"benchmarks.{name}").main(options.pairs, report)
+        if options.pairs >= FEWEST_ROUNDS:
+            _keep(report)
+
+
+def _keep(report: Report) -> None:
+    run = report.whole()
+    results = Results.read().with_run(run)
+    results.write()
+    for chart in run.charts:
+        draw(chart)
+    results_page.write(results)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ being looked at, against the same app without models.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
@@ -21,13 +20,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.compare import FEWEST_PAIRS, Comparison, compare, in_turns, interval
+from benchmarks.figures import difference, ratio
 from benchmarks.model_tree import make_models
-from benchmarks.peers.in_pty import in_pty
+from benchmarks.peers.in_pty import InPty, in_pty, of_a_user
+from benchmarks.report import Report
 from benchmarks.sides import Peer, as_users_have_it
+from benchmarks.startup import DECK
+from benchmarks.turns import in_turns
 from modeldeck.backend.catalog.live_catalog import CatalogSettled, LiveCatalog
 from modeldeck.backend.catalog.places import Places
 from modeldeck.backend.catalog.starter import find_starter
@@ -35,12 +36,35 @@ from modeldeck.backend.embedded import embedded_scanner
 from modeldeck.backend.engine_client import EngineClient
 
 MODELS = 1000
+LIBRARIES = "scan_cache_dir and AutoConfig"
 TARGET_RATIO = 0.2
 TARGET_MS = 150.0
-_DECK = (sys.executable, "-c", "import sys; from modeldeck.tui.cli import main; sys.exit(main())")
 _COUNTS = re.compile(r"Models (\d+)(?: by \w+)?(?P<looking> \.\.\.)?")
-_SETTLE_SECONDS = 2.5
+SETTLE_SECONDS = 2.5
 """Files that are younger are not kept in the index."""
+_INDEX_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Tree:
+    """So many models in a model folder and in a hub cache."""
+
+    root: Path
+    count: int
+
+    @property
+    def folders(self) -> Path:
+        """Where one in ten lies."""
+        return self.root / "models"
+
+    @property
+    def hub_cache(self) -> Path:
+        """Where the others lie."""
+        return self.root / "hub"
+
+    def make(self, *, bare: bool = False) -> None:
+        """Write them; bare ones have no file that nobody reads."""
+        make_models(self.folders, self.hub_cache, self.count, bare=bare)
 
 
 @dataclass(frozen=True)
@@ -52,56 +76,57 @@ class Scanned:
     """All headers read, too."""
 
 
-def main(pairs: int = 10) -> list[Comparison]:
-    """Print the figures; return the comparisons with the libraries."""
+def main(pairs: int, report: Report) -> None:
+    """Both parts."""
     with TemporaryDirectory() as folder:
-        root = Path(folder).resolve()
-        make_models(root / "models", root / "hub", MODELS)
-        time.sleep(_SETTLE_SECONDS)
-        results = _against_libraries(root, pairs)
-        _second_start(root, pairs)
-    return results
+        tree = Tree(Path(folder).resolve(), MODELS)
+        tree.make()
+        time.sleep(SETTLE_SECONDS)
+        _against_libraries(tree, pairs, report)
+        _second_start(tree, pairs, report)
 
 
-def _against_libraries(root: Path, pairs: int) -> list[Comparison]:
+def _against_libraries(tree: Tree, pairs: int, report: Report) -> None:
     whole: list[float] = []
     with_start: list[float] = []
 
     def ours() -> float:
-        scanned = asyncio.run(_scan(root, started=True))
+        scanned = scan(tree)
         whole.append(scanned.whole)
-        with_start.append(asyncio.run(_scan(root, started=False)).listed)
+        with_start.append(scan(tree, started=False).listed)
         return scanned.listed
 
     with _libraries() as libraries:
 
         def theirs() -> float:
-            return libraries.measure(hub_cache=str(root / "hub"), folders=str(root / "models"))
+            return libraries.measure(hub_cache=str(tree.hub_cache), folders=str(tree.folders))
 
         ours()
         theirs()
         whole.clear()
         with_start.clear()
         listed, peers = in_turns(pairs, ours, theirs)
-    results = [
-        compare(f"{MODELS} models without an index", listed, peers, target=TARGET_RATIO),
-        compare("the same with the start of the child", with_start, peers, target=TARGET_RATIO),
-        compare("the same with every header of the weights", whole, peers, target=TARGET_RATIO),
-    ]
-    for result in results:
-        print(result, flush=True)
-    return results
+    what = f"{MODELS:,} models listed, no index"
+    report.add(
+        ratio(what, LIBRARIES, listed, peers, target=TARGET_RATIO),
+        ratio(f"{what}, with the start of the child", LIBRARIES, with_start, peers, target=None),
+        ratio(f"{what}, with every header of the weights", LIBRARIES, whole, peers, target=None),
+    )
 
 
-async def _scan(root: Path, *, started: bool) -> Scanned:
-    """Without an index; ``started`` leaves the start of the child out."""
+def scan(tree: Tree, *, started: bool = True) -> Scanned:
+    """Look at everything without an index; ``started`` leaves the start of the child out."""
+    return asyncio.run(_scan(tree, started=started))
+
+
+async def _scan(tree: Tree, *, started: bool) -> Scanned:
     start = embedded_scanner(lambda _line: None)
     ready = await start() if started else None
 
     async def child() -> EngineClient:
         return ready or await start()
 
-    catalog = LiveCatalog(Places.of([root / "models"], root / "hub", starter=False), None, child)
+    catalog = LiveCatalog(Places.of([tree.folders], tree.hub_cache, starter=False), None, child)
     asked = time.perf_counter()
     listed = 0.0
     ids: set[str] = set()
@@ -110,7 +135,7 @@ async def _scan(root: Path, *, started: bool) -> Scanned:
             if isinstance(event, CatalogSettled):
                 return Scanned(listed, time.perf_counter() - asked)
             ids.update(model.id for model in event.added)
-            if len(ids) == MODELS and not listed:
+            if len(ids) == tree.count and not listed:
                 listed = time.perf_counter() - asked
     raise RuntimeError("the search for models ended early")
 
@@ -128,43 +153,51 @@ def _libraries() -> Iterator[Peer]:
         process.kill()
 
 
-def _second_start(root: Path, pairs: int) -> None:
-    starter = find_starter() is not None
-    full = _environ(root / "full-home", root / "models", root / "hub")
-    empty = _environ(root / "empty-home", root / "nothing", root / "nothing")
-    many, none = MODELS + starter, int(starter)
-    _start(full, many)  # writes the index
-    _start(empty, none)  # both compile what there is to compile
-    with_models, without = in_turns(pairs, lambda: _start(full, many), lambda: _start(empty, none))
-    differences = [1000 * (mine - theirs) for mine, theirs in zip(with_models, without, strict=True)]
-    low, high = interval(differences)
-    few = len(differences) < FEWEST_PAIRS
-    verdict = "undecided" if few else "met" if high <= TARGET_MS else "missed" if low > TARGET_MS else "undecided"
-    print(
-        f"second start to a complete list of {MODELS}: {median(differences):+.0f} ms against the app without models "
-        f"[{low:+.0f} to {high:+.0f}], {pairs} pairs, target at most +{TARGET_MS:g} ms: {verdict}   "
-        f"(with {median(with_models):.3f}, without {median(without):.3f})",
-        flush=True,
+def _second_start(tree: Tree, pairs: int, report: Report) -> None:
+    full = user_with_models(tree.root / "full-home", tree)
+    empty = user_with_models(tree.root / "empty-home", Tree(tree.root / "nothing", 0))
+    write_index(full, tree.root / "full-home", MODELS)
+    seconds_to_list(empty, 0)  # both compile what there is to compile
+    with_models, without = in_turns(pairs, lambda: seconds_to_list(full, MODELS), lambda: seconds_to_list(empty, 0))
+    figure = difference(
+        f"second start to a complete list of {MODELS:,} models",
+        "the app without models",
+        [1000 * seconds for seconds in with_models],
+        [1000 * seconds for seconds in without],
+        target=TARGET_MS,
     )
+    report.add(figure)
 
 
-def _environ(home: Path, models: Path, hub: Path) -> Mapping[str, str]:
+def user_with_models(home: Path, tree: Tree) -> Mapping[str, str]:
+    """The environment of a user who has these models, and a new home."""
     home.mkdir()
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    places = {"MODELDECK_MODEL_DIRS": str(models), "HF_HUB_CACHE": str(hub)}
-    return kept | places | {"HOME": str(home), "TERM": "xterm-256color"}
+    return of_a_user(home, MODELDECK_MODEL_DIRS=str(tree.folders), HF_HUB_CACHE=str(tree.hub_cache))
 
 
-def _start(environ: Mapping[str, str], models: int) -> float:
-    """Seconds until the title of the pane counts all models, and says that nothing is being looked for any more."""
+def seconds_to_list(environ: Mapping[str, str], models: int) -> float:
+    """From the start until the list is complete."""
+    with in_pty(DECK, environ) as program:
+        return list_completes(program, models)
+
+
+def list_completes(program: InPty, models: int) -> float:
+    """Seconds until the pane's title counts all models, and says that nothing is being looked for any more."""
+    expected = models + (find_starter() is not None)
 
     def complete(lines: Sequence[str]) -> bool:
         found = _COUNTS.search(lines[0])
-        return found is not None and int(found[1]) == models and not found["looking"]
+        return found is not None and int(found[1]) == expected and not found["looking"]
 
-    with in_pty(_DECK, environ) as program:
-        return program.seconds_until_screen(complete)
+    return program.seconds_until_screen(rf"Models {expected} (?!\.\.\.)", complete)
 
 
-if __name__ == "__main__":
-    main()
+def write_index(environ: Mapping[str, str], home: Path, models: int) -> None:
+    """A first start, which ends when the index and its witness are there. Raises RuntimeError when they never are."""
+    deadline = time.monotonic() + _INDEX_SECONDS
+    with in_pty(DECK, environ) as program:
+        list_completes(program, models)
+        while not list(home.glob(".cache/modeldeck/*.seen.json")):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the index is never written")
+            program.let_run(0.1)

@@ -6,18 +6,19 @@ p99 of each round counts, and the one-label app is measured in the same round; m
 
 from __future__ import annotations
 
-import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from time import sleep
 
-from benchmarks.compare import FEWEST_PAIRS, interval
+from benchmarks.figures import difference
 from benchmarks.peers.deck_of_many import names
-from benchmarks.peers.in_pty import InPty, in_pty
+from benchmarks.peers.in_pty import InPty, in_pty, of_a_user
+from benchmarks.report import Report
 
 ROWS = (1_000, 10_000)
 FIRST_FRAME_MS = 20.0
@@ -32,12 +33,69 @@ Figures = tuple[list[float], list[float]]
 """Milliseconds of every key: to the first frame, and to the last."""
 
 
-def _environ(home: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return kept | {"HOME": home, "TERM": "xterm-256color", "PYTHONPATH": str(_ROOT)}
+def main(pairs: int, report: Report) -> None:
+    """First frame and settled list, for each number of rows."""
+    labels: list[Figures] = []
+    decks: dict[int, list[Figures]] = {rows: [] for rows in ROWS}
+
+    def measure_label() -> None:
+        labels.append(_in_new_home(partial(_label, keys=KEYS)))
+
+    def measure_decks() -> None:
+        for rows, rounds in decks.items():
+            rounds.append(deck_keys(rows, KEYS))
+
+    for number in range(pairs):
+        first, second = (measure_label, measure_decks) if number % 2 == 0 else (measure_decks, measure_label)
+        first()
+        second()
+    for rows, rounds in decks.items():
+        for part, name, target in ((0, "first frame", FIRST_FRAME_MS), (1, "settled list", SETTLED_MS)):
+            ours, theirs = ([_p99(figures[part]) for figures in side] for side in (rounds, labels))
+            keys = [value for figures in rounds for value in figures[part]]
+            figure = difference(
+                f"a key in the filter of {rows:,} models to the {name}, p99",
+                "a Textual app with one label",
+                ours,
+                theirs,
+                target=target,
+                detail=f"Of {len(keys):,} keys the median is {median(keys):.1f} ms, the p90 "
+                f"{quantiles(keys, n=10)[8]:.1f} ms; each round has {KEYS} keys.",
+            )
+            report.add(figure)
 
 
-def _measure(program: InPty, keys: Sequence[tuple[str, str]]) -> Figures:
+def _in_new_home(measure: Callable[[str], Figures]) -> Figures:
+    """With a user whom nothing is known of."""
+    with TemporaryDirectory() as home:
+        return measure(home)
+
+
+def _label(home: str, keys: int) -> Figures:
+    command = (sys.executable, str(_ROOT / "benchmarks" / "peers" / "one_label.py"))
+    with in_pty(command, of_a_user(home, PYTHONPATH=str(_ROOT))) as program:
+        program.seconds_until("count 0.")
+        sleep(_SETTLE_SECONDS)
+        return _press(program, [("x", f"count {number}.") for number in range(1, keys + 1)])
+
+
+def deck_keys(rows: int, keys: int) -> Figures:
+    """Of so many keys in the filter of a deck with so many models, at least 300, or no key would be like another."""
+    return _in_new_home(partial(_deck, rows=rows, keys=keys))
+
+
+def _deck(home: str, rows: int, keys: int) -> Figures:
+    command = (sys.executable, "-m", "benchmarks.peers.deck_of_many", str(rows))
+    with in_pty(command, of_a_user(home, PYTHONPATH=str(_ROOT))) as program:
+        program.seconds_until(f"Models {rows} ", "NOT LOADED", "Ask the model")
+        sleep(_SETTLE_SECONDS)
+        program.answer("/", "or: fits 4bit")
+        typed = _typed(rows, keys)
+        _press(program, typed[:6])  # whatever is done once only
+        return _press(program, typed)
+
+
+def _press(program: InPty, keys: Sequence[tuple[str, str]]) -> Figures:
     """Press each key and wait for its mark."""
     firsts, lasts = [], []
     for key, mark in keys:
@@ -48,80 +106,20 @@ def _measure(program: InPty, keys: Sequence[tuple[str, str]]) -> Figures:
     return firsts, lasts
 
 
-def _label(home: str) -> Figures:
-    command = (sys.executable, str(_ROOT / "benchmarks" / "peers" / "one_label.py"))
-    with in_pty(command, _environ(home)) as program:
-        program.seconds_until("count 0.")
-        sleep(_SETTLE_SECONDS)
-        return _measure(program, [("x", f"count {number}.") for number in range(1, KEYS + 1)])
-
-
-def _deck(home: str, rows: int) -> Figures:
-    command = (sys.executable, "-m", "benchmarks.peers.deck_of_many", str(rows))
-    with in_pty(command, _environ(home)) as program:
-        program.seconds_until(f"Models {rows} ", "NOT LOADED", "Ask the model")
-        sleep(_SETTLE_SECONDS)
-        program.answer("/", "or: fits 4bit")
-        typed = _typed(rows)
-        _measure(program, typed[:6])  # whatever is done once only
-        return _measure(program, typed)
-
-
-def _typed(rows: int) -> list[tuple[str, str]]:
+def _typed(rows: int, wanted: int) -> list[tuple[str, str]]:
     """Keys, and what the title of the pane says after each."""
     listed = [name.casefold() for name in names(rows)]
     chance = random.Random(rows)
     keys: list[tuple[str, str]] = []
-    while len(keys) < KEYS:
+    while len(keys) < wanted:
         number = f"{chance.randrange(rows):05}"[-3:]
         counts = [sum(number[:length] in name for name in listed) for length in (1, 2, 3)]
         if len({rows, *counts}) == 4:  # each key is seen
             marks = [f"{count} of {rows} " for count in counts]
             keys += zip(number, marks, strict=True)
             keys += zip(_BACKSPACE * 3, (marks[1], marks[0], f"Models {rows} "), strict=True)
-    return keys[:KEYS]
+    return keys[:wanted]
 
 
 def _p99(values: Sequence[float]) -> float:
     return quantiles(values, n=100)[98]
-
-
-def _report(what: str, ours: Sequence[float], theirs: Sequence[float], target: float) -> float:
-    differences = [mine - label for mine, label in zip(ours, theirs, strict=True)]
-    low, high = interval(differences)
-    middle = median(differences)
-    few = len(differences) < FEWEST_PAIRS
-    verdict = "undecided" if few else "met" if high <= target else "missed" if low > target else "undecided"
-    print(
-        f"{what}, p99: {middle:+.1f} ms against a label [{low:+.1f} to {high:+.1f}], {len(differences)} rounds of "
-        f"{KEYS} keys, target at most +{target:g} ms: {verdict}   "
-        f"(ours {median(ours):.1f}, label {median(theirs):.1f})",
-        flush=True,
-    )
-    return middle
-
-
-def main(pairs: int = 10) -> list[float]:
-    """Print and return the differences in milliseconds: first frame and settled list, for each number of rows."""
-    labels: list[Figures] = []
-    decks: dict[int, list[Figures]] = {rows: [] for rows in ROWS}
-    for _ in range(pairs):
-        with TemporaryDirectory() as home:
-            labels.append(_label(home))
-            for rows in ROWS:
-                decks[rows].append(_deck(home, rows))
-    middles: list[float] = []
-    for rows in ROWS:
-        for part, name, target in ((0, "first frame", FIRST_FRAME_MS), (1, "settled list", SETTLED_MS)):
-            ours, theirs = ([_p99(figures[part]) for figures in side] for side in (decks[rows], labels))
-            middles.append(_report(f"a key in the filter of {rows:,} models, {name}", ours, theirs, target))
-            keys = [value for figures in decks[rows] for value in figures[part]]
-            print(
-                f"    of {len(keys)} keys: median {median(keys):.1f} ms, p90 {quantiles(keys, n=10)[8]:.1f} ms",
-                flush=True,
-            )
-    return middles
-
-
-if __name__ == "__main__":
-    main()

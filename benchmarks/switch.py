@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from benchmarks.compare import Comparison, compare, in_turns_on_loop, interval, within
+from benchmarks.figures import level, ratio
+from benchmarks.report import Report
 from benchmarks.sides import make_llama
+from benchmarks.turns import in_turns_on_loop
 from modeldeck.backend.models import ModelStatus
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.paths import Paths
@@ -86,7 +87,7 @@ class TwoModels:
     async def first_token(self) -> float:
         """Ask in a new chat; seconds from enter to the first token, which is the whole reply."""
         panel = self._panel
-        panel.action_new_chat()
+        panel.action_chat("new")
         await _until(lambda: not panel.conversation.turns)
         panel.focus_prompt()
         panel.query_one(Prompt).text = QUESTION
@@ -109,31 +110,28 @@ class TwoModels:
         return loaded is not None and loaded.model_id == model_id and self._manager.status is ModelStatus.LOADED
 
 
-def main(pairs: int = 10) -> Comparison:
-    """Print what switches took; print and return the comparison of the first tokens."""
+def main(pairs: int, report: Report) -> None:
+    """Two switches for a pair, and a first token after them and one without."""
     with TemporaryDirectory(prefix="modeldeck-bench-") as temporary:
         root = Path(temporary).resolve()
         models = [make_llama(root / "models" / name) for name in ("first", "second")]
-        return asyncio.run(_measure(root, models, pairs))
+        asyncio.run(_measure(root, models, pairs, report))
 
 
-async def _measure(root: Path, models: Sequence[Path], pairs: int) -> Comparison:
+async def _measure(root: Path, models: Sequence[Path], pairs: int, report: Report) -> None:
     async with _deck(root) as deck:
         await deck.hold(models)
         await deck.returned()  # imports what the chat draws with, and leaves the first model in front
         deck.switch_seconds.clear()
-        figures = await in_turns_on_loop(pairs, deck.returned, deck.stayed)
+        returned, stayed = await in_turns_on_loop(pairs, deck.returned, deck.stayed)
         times = [1000 * seconds for seconds in deck.switch_seconds]
-    low, high = interval(times)
     soon = sum(time <= TARGET_MS for time in times)
-    print(
-        f"switch to a model that is held, to the first key in its prompt: {median(times):.1f} ms [{low:.1f} to "
-        f"{high:.1f}], {soon} of {len(times)} within {TARGET_MS:g} ms, longest {max(times):.1f} ms; "
-        f"target at most {TARGET_MS:g} ms: {within(times, TARGET_MS)}"
+    told = f"{soon} of {len(times)} within {TARGET_MS:g} ms, {max(times):.1f} ms at the most"
+    what = "switch to a resident model, to the first key in its prompt"
+    report.add(
+        level(what, times, target=TARGET_MS, unit="ms", detail=told),
+        ratio("first token after a switch to another model and back", "staying", returned, stayed, target=SAME),
     )
-    result = compare("first token after a switch to another model and back, against staying", *figures, target=SAME)
-    print(result, flush=True)
-    return result
 
 
 @asynccontextmanager
@@ -162,7 +160,3 @@ async def _until(condition: Callable[[], bool]) -> None:
         if perf_counter() > deadline:
             raise RuntimeError("the app never came to where it should be")
         await asyncio.sleep(0.001)
-
-
-if __name__ == "__main__":
-    main()

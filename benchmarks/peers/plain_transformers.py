@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -30,29 +31,43 @@ def main() -> None:
     answers.write("{}\n")
     model: Any = None
     tokenizer: Any = None
+    floor = KeptCache()
     for line in sys.stdin:
         order = json.loads(line)
         start = perf_counter()
         if "load" in order:
-            model, tokenizer = load(Path(order["load"]))
+            model, tokenizer = load(Path(order.pop("load")), **order)
             seconds = perf_counter() - start
+        elif "turns" in order:
+            seconds = floor.first_token(model, tokenizer, **order)
         else:
             seconds = generate(model, tokenizer, **order)
         answers.write(json.dumps({"seconds": seconds}) + "\n")
 
 
-def load(path: Path) -> tuple[Any, Any]:
-    """The model and its tokenizer, and one token."""
+def load(
+    path: Path, device: str = "cpu", dtype: str = "auto", done: Callable[[str], None] = lambda stage: None
+) -> tuple[Any, Any]:
+    """The model and its tokenizer, and one token after one, which is what our engine makes before it says LOADED.
+
+    ``done`` is told what has just ended.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    done("import")
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(path)}
     if path.suffix == ".gguf":
         source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     tokenizer: Any = AutoTokenizer.from_pretrained(**source)
-    model: Any = AutoModelForCausalLM.from_pretrained(**source)
+    done("tokenizer")
+    model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
+    model = model.to(device)
+    done("from_pretrained")
     chat = [{"role": "user", "content": "Hello"}]
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    model.generate(**inputs, max_new_tokens=1, do_sample=False)
+    last = {name: value[:, -1:].to(device) for name, value in inputs.items()}
+    model.generate(**last, max_new_tokens=1, do_sample=False)
+    done("first token")
     return model, tokenizer
 
 
@@ -64,8 +79,38 @@ def generate(model: Any, tokenizer: Any, prompt: str, seed: int, settings: dict[
     start = perf_counter()
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     torch.manual_seed(seed)
-    model.generate(**inputs, **settings)
+    model.generate(**inputs.to(model.device), **settings)
     return perf_counter() - start
+
+
+class KeptCache:
+    """The cache of a conversation as far as it is the same every time: what is new is read on top of it."""
+
+    def __init__(self) -> None:
+        self._cache: Any = None
+
+    def first_token(self, model: Any, tokenizer: Any, turns: list[dict[str, str]], kept: int, tokens: int) -> float:
+        """Seconds for the first token where so many of the prompt's ``tokens`` are in the cache already.
+
+        Raises ValueError when the conversation is another number of tokens here.
+        """
+        import torch
+        from transformers import DynamicCache
+
+        chat = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+        ids = tokenizer.apply_chat_template(turns, **chat)["input_ids"].to(model.device)
+        if ids.shape[1] != tokens:
+            raise ValueError(f"the conversation is {ids.shape[1]} tokens here, and {tokens} there")
+        with torch.inference_mode():
+            if self._cache is None:
+                self._cache = DynamicCache(config=model.config)
+                model(input_ids=ids[:, :kept], past_key_values=self._cache, logits_to_keep=1)
+            start = perf_counter()
+            scores = model(input_ids=ids[:, kept:], past_key_values=self._cache, logits_to_keep=1).logits
+            int(scores[0, -1].argmax())
+            seconds = perf_counter() - start
+            self._cache.crop(kept - tokens)
+        return seconds
 
 
 if __name__ == "__main__":
