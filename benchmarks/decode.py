@@ -5,13 +5,15 @@ Skipped where there is no GPU.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from benchmarks.figures import ratio
+from benchmarks.generate import LOOKUP_TOKENS, REWRITE, lookup_speed
 from benchmarks.report import Report
-from benchmarks.sides import Peer, engine, make_llama, peer
+from benchmarks.sides import Peer, engine, make_llama, peer, starter, starter_copy
 from benchmarks.turns import in_turns
 from modeldeck.backend.devices import available_devices
 from modeldeck.backend.protocol import EngineLog
@@ -43,6 +45,40 @@ def main(pairs: int, report: Report) -> None:
                 what = f"tokens per second of a reply on a GPU, {size}"
                 _compare(what, "plain model.generate", {}, PLAIN, ours, theirs, pairs, report, said)
                 _compare(what, "static cache and torch.compile", STATIC, COMPILED, ours, theirs, pairs, report, said)
+        if (gguf := starter()) is None:
+            report.skip("prompt lookup on a GPU", "the starter model is not installed")
+        else:
+            _lookup(starter_copy(gguf, root / "starter"), root, pairs, report)
+
+
+def _lookup(model: Path, root: Path, pairs: int, report: Report, device: str = "cuda:0") -> None:
+    """Rewriting code, against ``generate``, which looks nothing up. Raises RuntimeError where it changes the reply."""
+    said: set[tuple[int, ...]] = set()
+    with engine(root) as ours, peer() as theirs:
+        ours.load(model, device=device, dtype="float32")
+        theirs.measure(load=str(model), device=device, dtype="float32")
+
+        def plain() -> float:
+            given = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False}
+            return TOKENS / theirs.measure(prompt=REWRITE, seed=1, settings=given)
+
+        with_lookup, without = (partial(lookup_speed, ours, REWRITE, tokens, said) for tokens in (LOOKUP_TOKENS, 0))
+        with_lookup(), plain()  # one of each before the clock counts
+        figures = in_turns(pairs, with_lookup, plain)
+        without()
+    if len(said) != 1:
+        raise RuntimeError("prompt lookup changed a greedy reply")
+    report.add(
+        ratio(
+            "tokens per second with prompt lookup on a GPU, rewriting code",
+            "plain model.generate",
+            *figures,
+            target=PLAIN,
+            at_most=False,
+            side_unit="tokens/s",
+            detail="The greedy replies in float32 are the same with it and without, token by token.",
+        )
+    )
 
 
 def _compare(

@@ -5,6 +5,7 @@ And with prompt lookup against without, where it helps and where it does not: re
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -83,21 +84,23 @@ def _compare(name: str, settings: dict[str, object], ours: Engine, theirs: Peer,
     )
 
 
+def lookup_speed(ours: Engine, prompt: str, tokens: int, said: set[tuple[int, ...]]) -> float:
+    """Tokens per second of a greedy reply, so many tokens looked up at a time; what it said is added to ``said``."""
+    given = GenerationSettings(max_new_tokens=TOKENS, do_sample=False, prompt_lookup_num_tokens=tokens)
+    start = perf_counter()
+    reply = ours.answer(ours.ask(prompt, given))
+    if reply.stats is None:
+        raise RuntimeError(reply.failure)
+    said.add(reply.stats.token_ids)
+    return reply.stats.new_tokens / (perf_counter() - start)
+
+
 def _lookup(name: str, prompt: str, target: float | None, ours: Engine, pairs: int, report: Report) -> None:
     """Raises RuntimeError where the drafts change a greedy reply in float32."""
     said: set[tuple[int, ...]] = set()
-
-    def speed(tokens: int) -> float:
-        given = GenerationSettings(max_new_tokens=TOKENS, do_sample=False, prompt_lookup_num_tokens=tokens)
-        start = perf_counter()
-        reply = ours.answer(ours.ask(prompt, given))
-        if reply.stats is None:
-            raise RuntimeError(reply.failure)
-        said.add(reply.stats.token_ids)
-        return reply.stats.new_tokens / (perf_counter() - start)
-
-    speed(0), speed(LOOKUP_TOKENS)  # one of each before the clock counts
-    figures = in_turns(pairs, lambda: speed(LOOKUP_TOKENS), lambda: speed(0))
+    with_lookup, without = (partial(lookup_speed, ours, prompt, tokens, said) for tokens in (LOOKUP_TOKENS, 0))
+    with_lookup(), without()  # one of each before the clock counts
+    figures = in_turns(pairs, with_lookup, without)
     if len(said) != 1:
         raise RuntimeError(f"prompt lookup changed a greedy reply: {name}")
     what, against = f"tokens per second with prompt lookup, {name}", "the same without"

@@ -46,6 +46,7 @@ class TwoModels:
         self._manager = app.services.manager
         self.switch_seconds: list[float] = []
         """Of every switch so far, from the keys to the letter in the prompt."""
+        self._away_seconds = 0.0
 
     async def hold(self, models: Sequence[Path]) -> None:
         """Load them, the first with the number 1; returns when nothing is going on any more."""
@@ -58,17 +59,20 @@ class TwoModels:
             await _until(partial(self._talks_to, info.id))
         await self._manager.warm()  # or the spare would still be importing while switches are timed
 
-    async def stayed(self) -> float:
-        """Seconds to the first token of the model that was asked before, too."""
-        await self.first_token()
-        return await self.first_token()
-
     async def returned(self) -> float:
-        """The same, where the other model was talked to in between."""
+        """Seconds to the first token of a model that was asked before, with the other one talked to in between."""
         await self.first_token()
+        start = perf_counter()
         await self.switch(2)
         await self.first_token()
         await self.switch(1)
+        self._away_seconds = perf_counter() - start
+        return await self.first_token()
+
+    async def stayed(self) -> float:
+        """The same, where nobody was talked to for as long."""
+        await self.first_token()
+        await asyncio.sleep(self._away_seconds)
         return await self.first_token()
 
     async def switch(self, number: int) -> None:
@@ -130,7 +134,13 @@ async def _measure(root: Path, models: Sequence[Path], pairs: int, report: Repor
     what = "switch to a resident model, to the first key in its prompt"
     report.add(
         level(what, times, target=TARGET_MS, unit="ms", detail=told),
-        ratio("first token after a switch to another model and back", "staying", returned, stayed, target=SAME),
+        ratio(
+            "first token after a switch to another model and back",
+            "staying, silent for as long",
+            returned,
+            stayed,
+            target=SAME,
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
@@ -30,7 +31,7 @@ class ChatLines:
         self._panel = panel
         self._generation = generation
         self._running_tokens = self._prompt_tokens = 0
-        self._gauge_due = False
+        self._gauge_due = 0.0
 
     def settings_for(self, model_id: str | None) -> GenerationSettings:
         """What a reply of this model is asked with now, in this conversation."""
@@ -80,9 +81,9 @@ class ChatLines:
         """The running reply grew."""
         self._panel.post_message(self._panel.ReplyProgressed(tokens_per_second))
         self._running_tokens = new_tokens
-        if not self._gauge_due:
-            self._gauge_due = True
-            self._panel.set_timer(GAUGE_SECONDS, self.refresh)
+        if (now := monotonic()) >= self._gauge_due and self._is_drawn:
+            self._gauge_due = now + GAUGE_SECONDS
+            self._show_gauge()
 
     def saving_changed(self, why: str) -> None:
         """Conversations can no longer be saved, or can again (an empty text)."""
@@ -96,10 +97,22 @@ class ChatLines:
 
     def refresh(self) -> None:
         """Draw what holds for the next question, and how full the context is."""
-        self._gauge_due = False
         panel = self._panel
-        if not panel.is_attached or not panel.children:
+        if not self._is_drawn:
             return
+        self._show_gauge()
+        line = panel.query_one(".chat--warning", Static)
+        line.display = bool(panel.trouble.line)
+        line.update(Content(panel.trouble.line))
+        panel.refresh_bindings()
+
+    @property
+    def _is_drawn(self) -> bool:
+        return self._panel.is_attached and bool(self._panel.children)
+
+    def _show_gauge(self) -> None:
+        """Alone while a reply grows: the rest would have the whole screen laid out again."""
+        panel = self._panel
         conversation = panel.conversation
         editing = panel.replies.editing
         limit = panel.loaded.context_length if panel.loaded is not None else None
@@ -116,10 +129,6 @@ class ChatLines:
             context_words(used, limit, about=panel.replying),
         ]
         panel.query_one(".chat--prompt").border_title = Content(" · ".join(filter(None, words)))
-        line = panel.query_one(".chat--warning", Static)
-        line.display = bool(panel.trouble.line)
-        line.update(Content(panel.trouble.line))
-        panel.refresh_bindings()
 
     def show_turns(self, choose: Turn | None = None) -> None:
         """Draw the path on show."""

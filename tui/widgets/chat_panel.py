@@ -213,7 +213,8 @@ class ChatPanel(Vertical):
         """Put a line beside the prompt; the next key in the prompt takes it away."""
         note = self.query_one(".chat--note", Static)
         note.set_class(warning, "-warning")
-        note.update(Content(text))
+        if str(note.content) != text:  # an update has the whole screen laid out again, and every key comes by here
+            note.update(Content(text))
         self.query_one(".chat--settings").display = len(text) <= _SHORT_NOTE
 
     async def stop_reply(self) -> bool:
@@ -223,6 +224,10 @@ class ChatPanel(Vertical):
         self.say("Stopping the reply ...")
         await self.replies.stop()
         return True
+
+    def watch_replying(self, replying: bool) -> None:
+        """A cursor that blinks is drawn four times a second, beside a model that may need every core."""
+        self._prompt.cursor_blink = not replying
 
     def watch_loaded(self) -> None:
         """Another model may have settings of its own."""

@@ -12,23 +12,30 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
+_Hint = tuple[str, str, str]
+_Hints = tuple[list[_Hint], _Hint]
+
 
 class KeyBar(Widget):
     """Shows the active bindings; what does not fit is left out, and the palette always has all."""
 
     ALLOW_SELECT = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: _Hints | None = None
+
     def on_mount(self) -> None:
         """Follow the focus and the state."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def _changed(self, screen: Screen[object]) -> None:
-        if screen is self.screen:
+        if screen is self.screen and self._hints() != self._shown:
             self.refresh()
 
     def render(self) -> Content:
         """The keys from the left, the palette's on the right."""
-        hints, palette = self._hints()
+        self._shown = hints, palette = self._hints()
         room = self.size.width - cell_len(palette[1]) - cell_len(palette[2]) - 1
         parts: list[Content] = []
         used = 0
@@ -55,10 +62,10 @@ class KeyBar(Widget):
                 self.app.simulate_key(key)
                 return
 
-    def _hints(self) -> tuple[list[tuple[str, str, str]], tuple[str, str, str]]:
+    def _hints(self) -> _Hints:
         """Key, how it is shown, and what it does, for each action once; then those of the palette."""
         palette = ("", "", "")
-        hints: dict[str, tuple[str, str, str]] = {}
+        hints: dict[str, _Hint] = {}
         for key, active in self.screen.active_bindings.items():
             binding = active.binding
             hint = (key, f" {self.app.get_key_display(binding)} ", f"{binding.description} ")

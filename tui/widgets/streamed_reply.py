@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
+from textual.reactive import Reactive
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
@@ -43,6 +44,9 @@ class StreamedReply(Widget):
         padding-left: 1;
     }
     """
+
+    virtual_size = Reactive(Size(0, 0), layout=False)
+    """It scrolls nothing; Textual's own would have the screen laid out a second time whenever a row is added."""
 
     def __init__(self, model_name: str, draw_later: Callable[[StreamedReply], None]) -> None:
         super().__init__()
