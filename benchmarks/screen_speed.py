@@ -25,6 +25,7 @@ from benchmarks.sides import Peer, peer
 from benchmarks.ui_delay import talking_model
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.config.store import GenerationStore
+from modeldeck.tui.widgets.chat_panel import EMPTY
 
 TOKENS = 128
 TARGET = 0.97
@@ -102,7 +103,7 @@ def _in_turns(rounds: int, sides: Mapping[str, Callable[[str], float]]) -> dict[
 
 
 def _ask_deck(deck: InPty, question: str) -> float:
-    _type(deck, _NEW_CHAT)
+    _type(deck, _NEW_CHAT, EMPTY)  # or the end of the reply before may be drawn once more, later than one thinks
     _type(deck, question, _LAST_WORD)
     return deck.answer("\r", _REPLY_ENDED, _LIMIT_SECONDS)[1]
 

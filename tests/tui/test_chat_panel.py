@@ -154,6 +154,20 @@ class TestEndings:
             await ask(app, pilot, "again")
             assert app.replier.asked[1][0][1] == ChatMessage("assistant", "Half of")
 
+    async def test_reasoning_that_is_unfolded_is_seen_as_it_grows(self) -> None:
+        async with chatting("So far") as (app, pilot):
+            app.replier.gate.clear()
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "So far" in screen_text(app))
+            reply = app.query_one(StreamedReply)
+            reply.think("It may be.")
+            assert reply.fold()
+            for number in range(5):
+                reply.think(f"\nThought {number}.")
+                new = f"Thought {number}."
+                await wait_until(pilot, lambda new=new: new in screen_text(app) and "So far" in screen_text(app))  # type: ignore[misc]
+            assert await app.panel.stop_reply()
+
     @pytest.mark.parametrize(
         "error", [GenerationError("The prompt is too long [/x]."), EngineDied("The engine ended.", "trace")]
     )

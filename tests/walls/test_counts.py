@@ -12,16 +12,21 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from textual.message import Message
+from textual.screen import Screen
 
 from benchmarks.model_tree import make_models
 from modeldeck.backend.chat_messages import FinishReason, GenerationStats
 from modeldeck.backend.engine.wire import Wire
 from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.protocol import EngineEvent, GenerationFinished, TokensGenerated, decode_event, encode
+from modeldeck.tui.widgets import chat_lines
+from modeldeck.tui.widgets.chat_panel import ChatPanel
+from modeldeck.tui.widgets.key_bar import KeyBar
 from modeldeck.tui.widgets.prompt import Prompt
 from tests.helpers import screen_text, wait_until
 from tests.terminal.harness import terminal
@@ -171,3 +176,34 @@ async def test_a_reply_of_1000_tokens_is_few_messages_to_the_widgets() -> None:
         counting = False
     kinds = Counter(type(message).__name__ for message in posted.values())
     assert sum(kinds.values()) <= MESSAGES, kinds
+
+
+async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside a model that computes on every core, each layout of the screen is a token that comes later."""
+    monkeypatch.setattr(chat_lines, "GAUGE_SECONDS", 0.0)
+    app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("enter", *"hi", "enter")
+        await wait_until(pilot, lambda: "one" in screen_text(app))
+        await pilot.pause()
+        drawn: list[str] = []
+        for kind, name in ((Screen, "_refresh_layout"), (KeyBar, "render")):
+            monkeypatch.setattr(kind, name, _told(getattr(kind, name), drawn))
+        panel = app.screen.query_one(ChatPanel)
+        for tokens in range(1_000, 1_010):
+            panel.lines.progressed(20.0, tokens)
+            await wait_until(pilot, lambda now=tokens: f"{now:,}" in screen_text(app))
+        assert drawn == []
+
+
+def _told(real: Callable[..., object], calls: list[str]) -> Callable[..., object]:
+    def instead(*given: object, **named: object) -> object:
+        calls.append(real.__name__)
+        return real(*given, **named)
+
+    return instead

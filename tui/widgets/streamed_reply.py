@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
+from time import monotonic
 
 from rich.segment import Segment
 from rich.style import Style
@@ -56,6 +58,8 @@ class StreamedReply(Widget):
         self._waiting: list[str] = []
         self._thought = ThoughtRows()
         self._thought_grew = False
+        self._paint_due = inf
+        self._painted_rows = 0
         self._blocks: list[str] = []
         self._drawn: list[list[Strip]] = []
         self._stale: set[int] = set()
@@ -74,16 +78,19 @@ class StreamedReply(Widget):
 
     def on_mount(self) -> None:
         """Start painting."""
-        self._painter = self.set_interval(REPAINT_SECONDS, self._paint)
+        self._painter = self.set_interval(REPAINT_SECONDS, self._paint_if_due)
+        self._paint_due = monotonic() + REPAINT_SECONDS
 
     def write(self, text: str) -> None:
-        """Add a piece of the reply; it is seen with the next repaint."""
+        """Add a piece of the reply; it is seen with the next repaint, which is this one where the last was long ago."""
         self._waiting.append(text)
+        self._paint_if_due()
 
     def think(self, text: str) -> None:
-        """Add a piece of what the model reasons; it is seen with the next repaint."""
+        """Add a piece of what the model reasons, in the same way."""
         self._thought.write(text)
         self._thought_grew = True
+        self._paint_if_due()
 
     def fold(self) -> bool:
         """Show the reasoning, or fold it; returns False where there is none."""
@@ -99,6 +106,7 @@ class StreamedReply(Widget):
             state: ``finished``, ``cancelled`` or ``failed``.
         """
         self._painter.stop()
+        self._paint_due = inf
         self._take_waiting()
         self._add_blocks(self._splitter.finish())
         self._set_tail()
@@ -220,13 +228,21 @@ class StreamedReply(Widget):
         self._tail_opened = -1
         self._set_tail()
 
+    def _paint_if_due(self) -> None:
+        """With a piece, so that what else it changes is drawn in the same frame; or else by the clock."""
+        now = monotonic()
+        if now >= self._paint_due:
+            self._paint_due = now + 0.9 * REPAINT_SECONDS  # pieces come as often, and never quite evenly
+            self._paint()
+
     def _paint(self) -> None:
-        rows = self._height
+        rows = self._painted_rows
         first = 1 if self._thought_grew else rows - len(self._line_rows) - min(1, len(self._tail_rows))
         self._thought_grew = False
         self._take_waiting()
         self._line = clean_text(self.status())
-        if self._height != rows:
+        self._painted_rows = self._height
+        if self._painted_rows != rows:
             self.refresh(layout=True)
         else:
             self.refresh(Region(0, first, self.size.width, rows - first))
