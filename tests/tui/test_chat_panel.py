@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,10 @@ async def say(pilot: Pilot[object], text: str) -> None:
     app.query_one(Prompt).focus()
     app.query_one(Prompt).text = text
     await pilot.press("enter")
+
+
+def _shows(app: ChatApp, *texts: str) -> bool:
+    return all(text in screen_text(app) for text in texts)
 
 
 async def ask(app: ChatApp, pilot: Pilot[object], text: str) -> None:
@@ -165,7 +170,7 @@ class TestEndings:
             for number in range(5):
                 reply.think(f"\nThought {number}.")
                 new = f"Thought {number}."
-                await wait_until(pilot, lambda new=new: new in screen_text(app) and "So far" in screen_text(app))  # type: ignore[misc]
+                await wait_until(pilot, partial(_shows, app, new, "So far"))
             assert await app.panel.stop_reply()
 
     @pytest.mark.parametrize(

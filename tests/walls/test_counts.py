@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from modeldeck.backend.chat_messages import FinishReason, GenerationStats
 from modeldeck.backend.engine.wire import Wire
 from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.protocol import EngineEvent, GenerationFinished, TokensGenerated, decode_event, encode
+from modeldeck.tui.app import ModeldeckApp
 from modeldeck.tui.widgets import chat_lines
 from modeldeck.tui.widgets.chat_panel import ChatPanel
 from modeldeck.tui.widgets.key_bar import KeyBar
@@ -197,8 +199,12 @@ async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_k
         panel = app.screen.query_one(ChatPanel)
         for tokens in range(1_000, 1_010):
             panel.lines.progressed(20.0, tokens)
-            await wait_until(pilot, lambda now=tokens: f"{now:,}" in screen_text(app))
+            await wait_until(pilot, partial(_shows, app, f"{tokens:,}"))
         assert drawn == []
+
+
+def _shows(app: ModeldeckApp, text: str) -> bool:
+    return text in screen_text(app)
 
 
 def _told(real: Callable[..., object], calls: list[str]) -> Callable[..., object]:

@@ -23,7 +23,7 @@ from modeldeck.tui.widgets.question import Question
 if TYPE_CHECKING:
     from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
-LATEST = 30
+LATEST = 20
 """Turns of a long conversation that are drawn at first; hundreds would keep the keys waiting for a second."""
 SPARED = 5
 """Turns that are drawn beyond those before the first ones are put away; one by one would move the rest each time."""
