@@ -234,17 +234,18 @@ class TestLong:
     async def test_the_last_turns_are_drawn_at_first_and_more_when_asked_for(self, store: ChatStore) -> None:
         conversation = Conversation()
         file = store.create(conversation)
-        for number in range(70):
+        turns = 2 * LATEST + 10
+        for number in range(turns):
             turn = conversation.begin(f"question {number}", "Qwen")
             turn.add("Hello.")
             turn.finish(stats(2))
         file.append(first_lines(conversation))
         file.close()
         async with chatting("Hi.", chats=store) as (app, pilot):
-            await wait_until(pilot, lambda: "question 69" in screen_text(app))
-            assert len(app.query(StreamedReply)) == 30
+            await wait_until(pilot, lambda: f"question {turns - 1}" in screen_text(app))
+            assert len(app.query(StreamedReply)) == LATEST
             await ask(app, pilot, "one more")
-            assert len(app.replier.asked[0][0]) == 141
+            assert len(app.replier.asked[0][0]) == 2 * turns + 1
             await key(app, pilot, "g")
             await wait_until(pilot, lambda: "10 earlier turns" in screen_text(app))
             assert "question 10" in screen_text(app)
