@@ -20,8 +20,6 @@ from benchmarks.filter import deck_keys
 from benchmarks.report import Report
 
 SIZES = (100, 300, 1_000, 3_000)
-SCANS = 3
-"""In a round, and the median counts: so short a time says little by itself."""
 KEYS = 24
 LEAST_FOR_KEYS = 300
 """With fewer models the keys would leave the same."""
@@ -43,7 +41,7 @@ def main(pairs: int, report: Report) -> None:
             write_index(environ, tree.root / "home", tree.count)
         for number in range(pairs):
             for tree, environ in users if number % 2 == 0 else reversed(users):
-                times[SCAN][tree.count].append(median(scan(tree).listed for _ in range(SCANS)))
+                times[SCAN][tree.count].append(scan(tree).listed)
                 times[START][tree.count].append(seconds_to_list(environ, tree.count))
                 if tree.count >= LEAST_FOR_KEYS:
                     _, settled = deck_keys(tree.count, KEYS)
