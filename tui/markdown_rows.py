@@ -183,3 +183,9 @@ def _without_links(line: list[Segment]) -> list[Segment]:
     return [
         segment if segment.style is None or segment.style.link is None else Segment(segment.text) for segment in line
     ]
+
+
+def drawn_apart(sources: dict[int, str], width: int, look: Look) -> dict[int, list[Strip]]:
+    """For a thread, with a renderer of its own: Rich's console has a lock that the loop must not wait for."""
+    renderer = MarkdownRenderer(width, look)
+    return {place: renderer.rows(source) for place, source in sources.items()}

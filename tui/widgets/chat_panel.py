@@ -226,7 +226,7 @@ class ChatPanel(Vertical):
         return True
 
     def watch_replying(self, replying: bool) -> None:
-        """A cursor that blinks is drawn four times a second, beside a model that may need every core."""
+        """A cursor that blinks is drawn twice a second, beside a model that may need every core."""
         self._prompt.cursor_blink = not replying
 
     def watch_loaded(self) -> None:

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from modeldeck.backend.text import clean_name, clean_text
 from modeldeck.tui.markdown_blocks import BlockSplitter
-from modeldeck.tui.markdown_rows import QUICK_LIMIT, Look, MarkdownRenderer, code_strip
+from modeldeck.tui.markdown_rows import QUICK_LIMIT, Look, MarkdownRenderer, code_strip, drawn_apart
 from modeldeck.tui.theme_look import rich_colour, theme_look
 from modeldeck.tui.widgets.thought_rows import ThoughtRows
 from modeldeck.tui.wrapping import GrowingText
@@ -120,7 +120,7 @@ class StreamedReply(Widget):
         while self._stale and self._width:
             width, look = self._width, self._look
             sources = {place: self._blocks[place] for place in self._stale}
-            drawn = await asyncio.to_thread(_drawn, sources, width, look)
+            drawn = await asyncio.to_thread(drawn_apart, sources, width, look)
             if (width, look) == (self._width, self._look):
                 for place, rows in drawn.items():
                     self._drawn[place] = rows
@@ -289,12 +289,6 @@ class StreamedReply(Widget):
             self._tail.extend(text)
             self._tail_opened = self._splitter.opened
         self._tail_text = text
-
-
-def _drawn(sources: dict[int, str], width: int, look: Look) -> dict[int, list[Strip]]:
-    """Runs in a thread, with a renderer of its own: Rich's console has a lock that the loop must not wait for."""
-    renderer = MarkdownRenderer(width, look)
-    return {place: renderer.rows(source) for place, source in sources.items()}
 
 
 def _marked(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
