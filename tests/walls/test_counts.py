@@ -191,7 +191,7 @@ async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_k
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADED)
         await pilot.press("enter", *"hi", "enter")
-        await wait_until(pilot, lambda: "one" in screen_text(app))
+        await wait_until(pilot, lambda: "one" in screen_text(app) and "esc Stop" in screen_text(app))
         await pilot.pause()
         drawn: list[str] = []
         for kind, name in ((Screen, "_refresh_layout"), (KeyBar, "render")):

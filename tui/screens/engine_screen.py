@@ -64,7 +64,8 @@ class EngineScreen(PanesScreen):
     @property
     def reply_runs(self) -> bool:
         """Whether escape is meant for a reply: one that is being written, or that has just ended."""
-        return self.services.manager.generating or monotonic() - self._reply_ended < _STOP_SECONDS
+        replying = self.right is not None and self.right.replying
+        return replying or monotonic() - self._reply_ended < _STOP_SECONDS
 
     def _measured(self, measurement: Measurement) -> None:
         """Called by the manager in the middle of its work."""

@@ -77,6 +77,11 @@ class RightSide(Vertical):
         else:
             self.screen.set_focus(self.query_one(DevicesView))
 
+    @property
+    def replying(self) -> bool:
+        """Whether a reply was asked for and has not ended; the engine hears of it a little later."""
+        return any(chat.replying for chat in self.query(ChatPanel))  # none any more at the very end
+
     async def stop_reply(self) -> bool:
         """End the reply that runs; False when none does."""
         return await self.query_one(ChatPanel).stop_reply()
