@@ -118,6 +118,7 @@ def engine_environment(paths: Paths, environ: Mapping[str, str], *, foreign: boo
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cuda:0 is then the same GPU for torch as for NVML, which counts so
         "PYTHONUNBUFFERED": "1",
         "MODELDECK_GGUF_COPIES": str(paths.gguf_copies),
+        "MODELDECK_COMPILED": str(paths.compiled),
     }
 
 

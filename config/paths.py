@@ -20,7 +20,7 @@ class Paths:
     state: Path
     """What is kept between runs: how models were loaded last, and the log."""
     cache: Path
-    """What can be made again: prepared GGUF copies, the index of the catalog."""
+    """What can be made again: prepared GGUF copies, compiled code, the index of the catalog."""
     log_file: Path
     hub_cache: Path
     """The Hugging Face cache, where huggingface_hub puts it under the same environment."""
@@ -81,6 +81,11 @@ class Paths:
     def gguf_copies(self) -> Path:
         """Prepared safetensors copies of GGUF models."""
         return self.cache / "gguf"
+
+    @property
+    def compiled(self) -> Path:
+        """What was compiled of models for this machine's GPUs."""
+        return self.cache / "compiled"
 
     @property
     def catalog_index(self) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from copy import copy
 from inspect import signature
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
+
+from modeldeck.backend.engine.compiled_layers import CompiledLayers, LayerCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,6 +23,8 @@ _WARM_UP_STEPS = 3
 _MEASURED_STEPS = 12
 MEASURED_TOKENS = _WARM_UP_STEPS + _MEASURED_STEPS
 """How many tokens ``timed`` reads."""
+TOLERANCE = 0.05
+"""How far scores may be from those of the plain way, as a share of their length: other kernels round otherwise."""
 Step = Callable[[], torch.Tensor]
 Read = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Takes a token and its position, each of shape (1, 1); scores after it, of shape (1, 1, vocabulary)."""
@@ -53,15 +58,33 @@ class FixedStep:
         self._static: Any = StaticCache(config=model.config.get_text_config(decoder=True), max_cache_len=length)
         self._token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
         self._position = torch.zeros_like(self._token)
-        self._places = torch.arange(length, device=model.device)[None, None, None, :]
-        self._hidden = None if model.config._attn_implementation == "sdpa" else torch.finfo(model.dtype).min
+        self._attention = model.config._attn_implementation
         self._dtype = model.dtype
         self._length = length
         self._cache: Any = None
         """The cache of the reply, which lacks the tokens after ``_written``."""
         self._written = self._read = 0
+        self._compiled: CompiledLayers | None = None
         self._run()  # makes the layers' tensors, which then stay where they are
         self._replay = capture(self._run)
+
+    def with_compiled(self, layers: Sequence[torch.nn.Module], capture: Callable[[Step], Step]) -> FixedStep:
+        """The same step through these layers compiled, in the same cache: only one of the two can be in use.
+
+        Raises what the compiler raises, and what ``capture`` does.
+        """
+        position = self._position.view(1)
+        caches = [LayerCache(one.keys.detach(), one.values.detach(), position) for one in self._static.layers]
+        other = copy(self)
+        other._compiled = CompiledLayers(layers, caches)  # kept, for what the graph runs is theirs
+        other._replay = capture(other._run)
+        return other
+
+    @property
+    def layer_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of the keys and of the values of one layer: (1, heads, length, size)."""
+        first = self._static.layers[0]
+        return tuple(first.keys.shape), tuple(first.values.shape)
 
     def __call__(self, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """Scores after this token, shape (1, 1, vocabulary); valid until the next call."""
@@ -109,19 +132,26 @@ class FixedStep:
             layer.cumulative_length.fill_(length)
 
     def _run(self) -> torch.Tensor:
-        seen: torch.Tensor = self._places <= self._position
-        if self._hidden is not None:
-            seen = torch.where(seen, 0.0, self._hidden).to(self._dtype)
+        with nullcontext() if self._compiled is None else self._compiled.in_place():
+            return self._scores()
+
+    def _scores(self) -> torch.Tensor:
         output = self._forward(
             input_ids=self._token,
             position_ids=self._position,
-            attention_mask=seen,
+            attention_mask=seen_by(self._position, self._length, self._attention, self._dtype),
             past_key_values=self._static,
             use_cache=True,
             return_dict=True,
         )
         scores: torch.Tensor = output.logits
         return scores
+
+
+def seen_by(position: torch.Tensor, length: int, attention: str, dtype: torch.dtype) -> torch.Tensor:
+    """Which of so many places a token at this one attends to, shape (1, 1, 1, length), as this attention wants it."""
+    seen = torch.arange(length, device=position.device)[None, None, None, :] <= position
+    return seen if attention == "sdpa" else torch.where(seen, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
 def takes_fixed_steps(model: PreTrainedModel) -> bool:

@@ -174,10 +174,16 @@ class Replier:
         if self._graph is not None:
             self._graph.drop(for_good=True)
 
-    def use_spare_time(self, interrupted: Callable[[], bool]) -> None:
-        """Nobody waits for anything: make the next replies faster, where that can be done."""
-        if self._graph is not None and (sentence := self._graph.prepare(interrupted)):
+    def use_spare_time(self, interrupted: Callable[[], bool]) -> bool:
+        """Nobody waits for anything: make the next replies faster, where that can be done.
+
+        Whether there is more to do soon, though nothing is asked in between.
+        """
+        if self._graph is None:
+            return False
+        if sentence := self._graph.prepare(interrupted):
             self._log(sentence)
+        return self._graph.waits_for_compiler
 
     def warm_up(self) -> None:
         """Generate one token after one: that touches every weight, and the template is compiled for it.

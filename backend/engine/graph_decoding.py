@@ -8,8 +8,9 @@ cache that the next turn goes on with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from modeldeck.backend.engine.failures import first_line
 from modeldeck.backend.engine.fixed_step import (
     MEASURED_TOKENS,
+    TOLERANCE,
     FixedStep,
     Step,
     captured,
@@ -26,6 +28,7 @@ from modeldeck.backend.engine.fixed_step import (
     takes_fixed_steps,
     timed,
 )
+from modeldeck.backend.engine.layer_compiler import LayerCompiler, State
 from modeldeck.backend.engine.metering import cache_bytes
 
 if TYPE_CHECKING:
@@ -35,10 +38,9 @@ LONGEST = 4096
 """Tokens of prompt and reply; every step looks at all of them, and longer conversations go on without a graph."""
 _WORTH = 1.1
 """Times as fast as without, below which it is left."""
+_ROUNDS = 3
 _SHARE_OF_FREE = 0.25
 """Of the GPU's free memory the static cache may take so much."""
-_TOLERANCE = 0.05
-"""How far its scores may be from those without it, as a share of their length: other kernels round otherwise."""
 _KNOWN_INPUTS = frozenset(
     {"input_ids", "position_ids", "past_key_values", "use_cache", "return_dict", "logits_to_keep"}
 )
@@ -58,7 +60,10 @@ class GraphDecoder:
         self._length = min(context_length or LONGEST, LONGEST)
         self._capture = capture
         self._fixed: FixedStep | None = None
-        self._replying = False
+        self._scores = torch.empty(0)
+        """What a reply without it says after the tokens that are measured with."""
+        self._compiler: LayerCompiler | None = None
+        self._replying = self._replied = False
         self.decided = False
         """Whether it was tried here, or ruled out; it is not tried again then."""
 
@@ -78,23 +83,32 @@ class GraphDecoder:
     def prepare(self, interrupted: Callable[[], bool]) -> str:
         """Make it and see whether it helps; a sentence for the log, empty where ``interrupted`` or nothing is to say.
 
-        Takes some tenths of a second, and looks between its steps whether something else is wanted.
+        Takes some tenths of a second, and looks between its steps whether something else is wanted. Where it is in use
+        and a reply was given, the next call has the layers compiled elsewhere, and two of the later ones take them up,
+        which takes a second each, once.
         """
-        if self.decided or interrupted():
+        if interrupted():
             return ""
         try:
             with torch.no_grad():
-                return self._try(interrupted)
+                if not self.decided:
+                    return self._try(interrupted)
+                return self._try_compiled(interrupted) if self._replied and self._compiler is not None else ""
         except _Interrupted:
             return ""
         except Exception as error:  # noqa: BLE001  # a capture raises whatever a kernel, a library or the model's own code does
-            self.drop(for_good=True)
-            synchronize(self._model.device)  # raises where the GPU is lost, and not only the graph
-            return f"Replies are decoded without a CUDA graph; it cannot be made of this model: {first_line(error)}"
+            return self._without(error)
+
+    @property
+    def waits_for_compiler(self) -> bool:
+        """Whether ``prepare`` wants to be called again soon."""
+        return self._compiler is not None and self._replied
 
     def drop(self, *, for_good: bool = False) -> None:
         """Give its memory back; ``for_good`` where it is not to come again."""
-        self._fixed = None
+        if self._compiler is not None:
+            self._compiler.stop()
+        self._fixed = self._compiler = None
         self._model.forward = self._forward
         self.decided = for_good
 
@@ -105,16 +119,12 @@ class GraphDecoder:
         try:
             yield
         finally:
-            self._replying = False
+            self._replying, self._replied = False, True
             if self._fixed is not None:
                 self._fixed.write_back()
 
     def _try(self, interrupted: Callable[[], bool]) -> str:
-
-        def look() -> None:
-            if interrupted():
-                raise _Interrupted
-
+        look = _raising(interrupted)
         plain, expected, bytes_per_token = self._measure_plain(look)
         if (device := self._model.device).type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
@@ -123,14 +133,15 @@ class GraphDecoder:
                 return "Replies are decoded without a CUDA graph: the GPU's memory is needed for other things."
         fixed = FixedStep(self._model, self._forward, self._length, self._capture)
         seconds, scores = fixed.measure(look)
-        if not (scores - expected).norm() <= _TOLERANCE * expected.norm():  # NaN is not right either
+        if not (scores - expected).norm() <= TOLERANCE * expected.norm():  # NaN is not right either
             self.drop(for_good=True)
             return "Replies are decoded without a CUDA graph; this model says something else with it."
         figures = f"{1000 * seconds:.1f} ms a token with it, {1000 * plain:.1f} without"
         if plain < seconds * _WORTH:
             self.drop(for_good=True)
             return f"Replies are decoded without a CUDA graph, which does not help here: {figures}."
-        self._fixed = fixed
+        self._fixed, self._scores = fixed, expected
+        self._compiler = LayerCompiler.of(self._model, fixed, self._length)
 
         @wraps(self._forward)  # ``generate`` looks at its parameters
         def forward(*args: Any, **inputs: Any) -> Any:
@@ -139,6 +150,51 @@ class GraphDecoder:
         self._model.forward = forward
         self.decided = True
         return f"Replies are decoded through a CUDA graph: {figures}."
+
+    def _try_compiled(self, interrupted: Callable[[], bool]) -> str:
+        """Look how far the compiler is, and take up what it has made."""
+        compiler, fixed = self._compiler, self._fixed
+        assert compiler is not None
+        assert fixed is not None
+        state = compiler.state()
+        if state is State.RUNNING:
+            return ""
+        if state is State.LEFT:
+            self._compiler = None
+            why = compiler.why_left.rstrip(".")
+            return f"Layers are not compiled: {why}." if why else ""
+        if compiler.import_compiler():
+            return ""
+        faster = fixed.with_compiled(compiler.layers, self._capture)
+        look = _raising(interrupted)
+        graph, seconds, scores = inf, inf, self._scores
+        for _ in range(_ROUNDS):  # what is found here is kept for all later loads
+            graph = min(graph, fixed.measure(look)[0])
+            one, scores = faster.measure(look)
+            seconds = min(seconds, one)
+        self._compiler = None
+        if not (scores - self._scores).norm() <= TOLERANCE * self._scores.norm():
+            compiler.leave("the model says something else with them", for_good=True)
+            return "Layers are not compiled; the model says something else with them."
+        figures = f"{1000 * seconds:.1f} ms a token with them, {1000 * graph:.1f} with the graph alone"
+        if graph < seconds * _WORTH:
+            compiler.leave(f"they do not help: {figures}", for_good=True)
+            return f"Layers are not compiled, which does not help here: {figures}."
+        self._fixed = faster
+        return f"Replies are decoded through a CUDA graph of compiled layers: {figures}."
+
+    def _without(self, error: Exception) -> str:
+        """Go on without what could not be made. Raises what says that the GPU is lost, and not only that."""
+        compiler, self._compiler = self._compiler, None
+        if compiler is None:
+            self.drop(for_good=True)
+            synchronize(self._model.device)
+            return f"Replies are decoded without a CUDA graph; it cannot be made of this model: {first_line(error)}"
+        synchronize(self._model.device)
+        compiler.stop()
+        with suppress(OSError):
+            compiler.leave(first_line(error), for_good=True)
+        return f"Layers are not compiled: {first_line(error)}"
 
     def _measure_plain(self, look: Callable[[], None]) -> tuple[float, torch.Tensor, float]:
         """Seconds of a token without it, the scores after the last one, and bytes that the cache grows by."""
@@ -164,6 +220,14 @@ class GraphDecoder:
             )
         fixed.write_back()
         return self._forward(*args, **inputs)
+
+
+def _raising(interrupted: Callable[[], bool]) -> Callable[[], None]:
+    def look() -> None:
+        if interrupted():
+            raise _Interrupted
+
+    return look
 
 
 def _is_single_step(inputs: dict[str, Any]) -> bool:

@@ -33,10 +33,10 @@ class LayerWatch:
         self._due = 0.0
         self.cut_short = False
         """Whether the last reply was left in the middle of the layers."""
-        decoder = _decoder_of(model)
-        deciding = set(_layers(decoder))
+        decoder = decoder_of(model)
+        deciding = set(layers_of(decoder))
         self._count = len(deciding)
-        watched = {*deciding, *_layers(model)}
+        watched = {*deciding, *layers_of(model)}
         for layer in watched:
             layer.register_forward_pre_hook(partial(self._before, layer in deciding))
         self._parts = {part for layer in watched for part in _parts_of(layer)}
@@ -88,17 +88,18 @@ def _parts_of(layer: torch.nn.Module) -> list[torch.nn.Module]:
     return [part for child in layer.children() for part in (list(child.children()) or [child])]
 
 
-def _decoder_of(model: torch.nn.Module) -> torch.nn.Module:
+def decoder_of(model: torch.nn.Module) -> torch.nn.Module:
     """The part that reads text, where the model has others."""
     get: Any = getattr(model, "get_decoder", None)
     try:
         found = get() if get is not None else None
     except (AttributeError, NotImplementedError):
         found = None
-    return found if isinstance(found, torch.nn.Module) and _layers(found) else model
+    return found if isinstance(found, torch.nn.Module) and layers_of(found) else model
 
 
-def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
+def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Its layers, in the order in which it has them; empty where none can be told."""
     layers: list[torch.nn.Module] = [
         module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
     ]

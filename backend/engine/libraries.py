@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 _ENVIRONMENT = {
@@ -16,10 +17,16 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "true",
 }
 """An engine never talks to a network; the parent says so too, and this holds where it is started by hand."""
-_DEFAULTS = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32"}
+_DEFAULTS = {
+    "LRU_CACHE_CAPACITY": "32",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+}
 """Kernels that PyTorch and oneDNN keep for shapes met on the CPU, 1024 each by their own defaults. A bfloat16 model
-with MLA meets new shapes with every token, and a kept kernel takes 0.7 MB: 180 MB in 200 tokens of a DeepSeek-V3."""
-
+with MLA meets new shapes with every token, and a kept kernel takes 0.7 MB: 180 MB in 200 tokens of a DeepSeek-V3.
+And the compiler starts a process for each core, to be ready, unless it is told that one thread is enough."""
+COMPILED = "MODELDECK_COMPILED"
+"""The variable that says where compiled code is kept; without it nothing is compiled."""
 _MODULES = (
     "torch",
     "transformers",
@@ -46,6 +53,8 @@ def import_libraries() -> dict[str, str]:
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # torch refuses to be told both
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if folder := os.environ.get(COMPILED):  # before torch is imported, which decides then; not below /tmp, as it would
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(folder, "code")))
     for name in _MODULES:
         importlib.import_module(name)
     _settle()

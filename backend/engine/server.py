@@ -49,8 +49,8 @@ def serve(wire: Wire, inbox: Inbox) -> None:
     wire.send(EngineReady(versions))
     session = Session(wire)
     while True:
-        if not inbox.waits(_QUIET_SECONDS):
-            session.use_spare_time(lambda: inbox.waits(0.0))
+        while not inbox.waits(_QUIET_SECONDS) and session.use_spare_time(lambda: inbox.waits(0.0)):
+            pass
         _answer(inbox.next(), session, wire, inbox)
 
 

@@ -74,15 +74,19 @@ class Session:
         if loaded.unprepared is not None:
             self._copy_writer = CopyWriter(loaded.unprepared, self.log, self._copy_written)
 
-    def use_spare_time(self, interrupted: Callable[[], bool]) -> None:
-        """Nobody has asked for anything; ``interrupted`` says when that has changed."""
+    def use_spare_time(self, interrupted: Callable[[], bool]) -> bool:
+        """Nobody has asked for anything; ``interrupted`` says when that has changed.
+
+        Whether there is more to do soon, though nothing is asked in between.
+        """
         if self._loaded is None or self._parked is not None:
-            return
+            return False
         try:
-            self._loaded.replier.use_spare_time(interrupted)
+            return self._loaded.replier.use_spare_time(interrupted)
         except Exception as caught:  # noqa: BLE001  # nobody asked for it, so nobody is told but the log
             self.log(f"What was tried in spare time failed: {first_line(caught)}")
             self._end_if_fatal(caught)
+            return False
 
     def _copy_written(self, gguf: Path) -> None:
         self._wire.send(CopyWritten(str(gguf)))

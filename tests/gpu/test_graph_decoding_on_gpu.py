@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -63,6 +64,21 @@ def test_it_replies_on_whatever_the_graph_was_made_of(
     load(engine, llama, device="cuda:0", dtype="bfloat16", quantization=quantization)
     record_property("graph", said_of_the_graph(engine))
     assert [reply.stats.new_tokens for reply in conversation(engine) if reply.stats] == [60, 60, 60]
+
+
+def test_compiled_layers_are_kept_for_the_next_load(
+    llama: Path, start_engine: Callable[..., Engine], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    for load_number in (1, 2):
+        engine = start_engine(MODELDECK_COMPILED=str(tmp_path))
+        load(engine, llama, device="cuda:0", dtype="bfloat16")
+        assert "through a CUDA graph" in said_of_the_graph(engine)
+        assert [reply.stats.new_tokens for reply in conversation(engine) if reply.stats] == [60, 60, 60]
+        started = monotonic()
+        said = next(event.text for event in engine.events() if isinstance(event, EngineLog) and "ayers" in event.text)
+        record_property(f"load {load_number}", f"{said} After {monotonic() - started:.0f} s.")
+        assert "of compiled layers" in said
+        assert [reply.stats.new_tokens for reply in conversation(engine) if reply.stats] == [60, 60, 60]
 
 
 def test_after_parking_it_is_made_anew(llama: Path, start_engine: Callable[..., Engine]) -> None:

@@ -22,6 +22,7 @@ def places(workspace: Workspace) -> dict[str, Path]:
         "log_file": paths.log_file,
         "cache": paths.cache,
         "gguf_copies": paths.gguf_copies,
+        "compiled": paths.compiled,
         "hub_cache": paths.hub_cache,
     }
 

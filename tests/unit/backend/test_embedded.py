@@ -47,6 +47,7 @@ def test_s5_s7_s14_an_engine_gets_no_secret_and_no_network(paths: Paths) -> None
     assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert environment["HF_TOKEN_PATH"] == "/dev/null"
     assert environment["MODELDECK_GGUF_COPIES"] == str(paths.gguf_copies)
+    assert environment["MODELDECK_COMPILED"] == str(paths.compiled)
 
 
 def test_an_engine_keeps_what_finds_libraries_gpus_and_caches(paths: Paths) -> None:

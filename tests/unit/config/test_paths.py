@@ -39,6 +39,7 @@ class TestUnderTheHomeFolder:
         assert paths.load_times == home / ".local/state/modeldeck/load_times.json"
         assert paths.cache == home / ".cache/modeldeck"
         assert paths.gguf_copies == home / ".cache/modeldeck/gguf"
+        assert paths.compiled == home / ".cache/modeldeck/compiled"
         assert paths.log_file == home / ".local/state/modeldeck/log/modeldeck.log"
         assert paths.hub_cache == home / ".cache/huggingface/hub"
         assert paths.model_folders is None
