@@ -1,5 +1,7 @@
 """Tokens per second of a reply on a GPU at batch 1: through our engine, against plain and compiled ``generate``.
 
+Ours are measured when the engine has made them fast, which it does in spare time.
+
 Skipped where there is no GPU.
 """
 
@@ -39,8 +41,7 @@ def main(pairs: int, report: Report) -> None:
             model = make_llama(root / size.replace(" ", "-"), size)
             with engine(root) as ours, peer() as theirs:
                 ours.load(model, device="cuda:0", dtype="bfloat16")
-                logs = (event.text for event in ours.events() if isinstance(event, EngineLog))
-                said = next(text for text in logs if "graph" in text)
+                said = _made_fast(ours)
                 theirs.measure(load=str(model), device="cuda:0", dtype="bfloat16")
                 what = f"tokens per second of a reply on a GPU, {size}"
                 _compare(what, "plain model.generate", {}, PLAIN, ours, theirs, pairs, report, said)
@@ -49,6 +50,16 @@ def main(pairs: int, report: Report) -> None:
             report.skip("prompt lookup on a GPU", "the starter model is not installed")
         else:
             _lookup(starter_copy(gguf, root / "starter"), root, pairs, report)
+
+
+def _made_fast(ours: Engine) -> str:
+    """Wait until the engine has done what it does in spare time; what it says of that."""
+    logs = (event.text for event in ours.events() if isinstance(event, EngineLog))
+    graph = next(text for text in logs if "CUDA graph" in text)
+    ours.reply(PROMPT, max_new_tokens=TOKENS, do_sample=False)  # before the first reply nothing is compiled
+    start = perf_counter()
+    layers = next(text for text in logs if "ayers" in text)
+    return f"{graph} {perf_counter() - start:.0f} s after the first reply: {layers}"
 
 
 def _lookup(model: Path, root: Path, pairs: int, report: Report, device: str = "cuda:0") -> None:

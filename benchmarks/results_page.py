@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure
@@ -27,10 +27,17 @@ def page(results: Results) -> str:
 
 
 def table(results: Results) -> str:
-    """Every figure that has a target, for the README."""
+    """Every figure that has a target, for the README; those of a GPU apart, with their machine."""
     runs = results.benchmarks.values()
-    rows = "".join(_row(figure) for run in runs for figure in run.figures if figure.target is not None)
-    return f"{_TABLE}{rows}"
+    found = _TABLE + _aimed(run for run in runs if not run.machine.gpus)
+    for run in runs:
+        if run.machine.gpus:
+            found += f"\nOn another machine, {_machine(run)}\n\n{_TABLE}{_aimed([run])}"
+    return found
+
+
+def _aimed(runs: Iterable[Benchmark]) -> str:
+    return "".join(_row(figure) for run in runs for figure in run.figures if figure.target is not None)
 
 
 def in_readme(text: str, results: Results) -> str:

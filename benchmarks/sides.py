@@ -73,7 +73,7 @@ def peer() -> Iterator[Peer]:
 @contextmanager
 def engine(home: Path) -> Iterator[Engine]:
     """Our engine, ready: what the app's spare is."""
-    with running_engine(home, as_users_have_it()) as side:
+    with running_engine(home, as_users_have_it() | {"MODELDECK_COMPILED": str(home / "compiled")}) as side:
         yield side
 
 

@@ -33,7 +33,7 @@ SLACK = 20 * MIB
 WAKE_SHARE = 0.2
 """The most that the way back of a model of 2 GB may take of its load."""
 QUANTIZATIONS = (Quantization.INT8, Quantization.NF4, Quantization.FP4)
-RUN = "from modeldeck.tui.cli import main; main()"
+RUN = "import sys; from modeldeck.tui.cli import main; sys.exit(main())"
 GREEDY = GenerationSettings(do_sample=False, max_new_tokens=20)
 BALLAST = (
     "import sys, torch; keep = int(sys.argv[1]); free = torch.cuda.mem_get_info()[0];"

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks import __main__ as command
 from benchmarks import results_page
@@ -70,6 +71,17 @@ def test_the_page_has_every_figure_and_the_readme_those_with_a_target() -> None:
     assert readme.startswith("before\n")
     assert readme.endswith("after\n")
     assert "old" not in readme
+
+
+def test_figures_of_a_gpu_stand_apart_with_their_machine() -> None:
+    here, there = (replace(kept(MET).benchmarks["start"].machine, gpus=gpus) for gpus in ((), ("H200 140 GB",)))
+    runs = (replace(kept(MET).benchmarks["start"], name=name, machine=one) for name, one in (("a", there), ("b", here)))
+    results = Results()
+    for run in runs:
+        results = results.with_run(run)
+    without, _, with_gpu = results_page.table(results).partition("On another machine, ")
+    assert without.count("| start | a bare app |") == with_gpu.count("| start | a bare app |") == 1
+    assert "H200 140 GB" in with_gpu
 
 
 def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
