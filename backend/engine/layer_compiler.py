@@ -37,6 +37,7 @@ _FREE_BYTES = 3 * 2**30
 """Of the GPU's memory; the process has a CUDA context of its own, one layer, and a cache of one layer."""
 _SENT_AWAY = (-signal.SIGKILL, -signal.SIGTERM)
 """How a process ends that did nothing wrong."""
+_PASSING = ("out of memory", "no space left")
 _LONGEST_SECONDS = 1200
 """It gives way to everything else, and half a minute of work may take long."""
 
@@ -121,9 +122,9 @@ class LayerCompiler:
         return State.LEFT
 
     def leave(self, why: str, *, for_good: bool) -> None:
-        """It is not done, for this reason; ``for_good`` tells later loads so, unless it was for want of memory."""
+        """It is not done, for this reason; ``for_good`` tells later loads so, unless it was for want of room."""
         self.why_left = why
-        if for_good and "out of memory" not in why.lower():
+        if for_good and not any(sign in why.lower() for sign in _PASSING):
             self._write(Record(why))
 
     def stop(self) -> None:
