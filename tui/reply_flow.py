@@ -32,6 +32,7 @@ class ReplyFlow:
     def __init__(self, panel: ChatPanel) -> None:
         self._panel = panel
         self._model_id = ""
+        self._on_cpu = False
         self._stopping = False
         self._turn: Turn | None = None
         self._shown: StreamedReply | None = None
@@ -76,6 +77,7 @@ class ReplyFlow:
 
     def _start(self, model: LoadedModel, work: Coroutine[None, None, None]) -> None:
         self._model_id = model.model_id
+        self._on_cpu = "cpu" in model.device.split("+")
         self._stopping = False
         self._turn = None
         self._panel.replying = True
@@ -139,6 +141,8 @@ class ReplyFlow:
         clock = ReplyClock(monotonic())
         if reply is not None:
             reply.status = lambda: clock.line(monotonic())
+            if self._on_cpu:
+                reply.spare_the_cores()
         error: BackendError | None = None
         mode = ReplyMode.CONTINUE if goes_on else turn.mode
         try:

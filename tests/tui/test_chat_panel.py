@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import pytest
+from msgspec.structs import replace
 from textual import events
 from textual.app import App, ComposeResult
 from textual.message import Message
@@ -17,6 +19,7 @@ from modeldeck.backend.errors import EngineDied, GenerationError
 from modeldeck.backend.models import LoadedModel
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.tui.chats.store import ChatStore
+from modeldeck.tui.widgets import streamed_reply
 from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
@@ -171,6 +174,25 @@ class TestEndings:
                 reply.think(f"\nThought {number}.")
                 new = f"Thought {number}."
                 await wait_until(pilot, partial(_shows, app, new, "So far"))
+            assert await app.panel.stop_reply()
+
+    @pytest.mark.parametrize(("device", "paintings"), [("cpu", 10), ("cuda:0", 20), ("cuda:0+cpu", 10)])
+    async def test_beside_a_model_on_the_cpu_it_is_painted_half_as_often(
+        self, device: str, paintings: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with chatting("So far", model=replace(LOADED, device=device)) as (app, pilot):
+            app.replier.gate.clear()
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: "So far" in screen_text(app))
+            now, painted = monotonic(), []
+            monkeypatch.setattr(streamed_reply, "monotonic", lambda: now)
+            monkeypatch.setattr(StreamedReply, "_paint", lambda _reply: painted.append(now))
+            reply = app.query_one(StreamedReply)
+            for _ in range(40):
+                now += 0.05
+                reply.write("word ")
+            assert len(painted) == paintings
+            monkeypatch.undo()
             assert await app.panel.stop_reply()
 
     @pytest.mark.parametrize(

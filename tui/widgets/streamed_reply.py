@@ -24,6 +24,8 @@ from modeldeck.tui.wrapping import GrowingText
 
 REPAINT_SECONDS = 0.1
 """A reply is painted at most so often, however fast its pieces come."""
+_SPARING_SECONDS = 0.2
+"""Where the model computes on the cores that painting needs."""
 
 
 class StreamedReply(Widget):
@@ -59,6 +61,7 @@ class StreamedReply(Widget):
         self._thought = ThoughtRows()
         self._thought_grew = False
         self._paint_due = inf
+        self._repaint_seconds = REPAINT_SECONDS
         self._painted_rows = 0
         self._blocks: list[str] = []
         self._drawn: list[list[Strip]] = []
@@ -91,6 +94,10 @@ class StreamedReply(Widget):
         self._thought.write(text)
         self._thought_grew = True
         self._paint_if_due()
+
+    def spare_the_cores(self) -> None:
+        """Paint less often: the model computes on them."""
+        self._repaint_seconds = _SPARING_SECONDS
 
     def fold(self) -> bool:
         """Show the reasoning, or fold it; returns False where there is none."""
@@ -232,7 +239,7 @@ class StreamedReply(Widget):
         """With a piece, so that what else it changes is drawn in the same frame; or else by the clock."""
         now = monotonic()
         if now >= self._paint_due:
-            self._paint_due = now + 0.9 * REPAINT_SECONDS  # pieces come as often, and never quite evenly
+            self._paint_due = now + 0.9 * self._repaint_seconds  # pieces come as often, and never quite evenly
             self._paint()
 
     def _paint(self) -> None:
