@@ -33,6 +33,8 @@ class ReplyFlow:
         self._panel = panel
         self._model_id = ""
         self._on_cpu = False
+        self._progress: tuple[float, int] | None = None
+        """Tokens per second and how many, as far as it was not told."""
         self._stopping = False
         self._turn: Turn | None = None
         self._shown: StreamedReply | None = None
@@ -78,6 +80,7 @@ class ReplyFlow:
     def _start(self, model: LoadedModel, work: Coroutine[None, None, None]) -> None:
         self._model_id = model.model_id
         self._on_cpu = "cpu" in model.device.split("+")
+        self._progress = None
         self._stopping = False
         self._turn = None
         self._panel.replying = True
@@ -141,6 +144,7 @@ class ReplyFlow:
         clock = ReplyClock(monotonic())
         if reply is not None:
             reply.status = lambda: clock.line(monotonic())
+            reply.on_paint = self._tell_progress
             if self._on_cpu:
                 reply.spare_the_cores()
         error: BackendError | None = None
@@ -153,6 +157,11 @@ class ReplyFlow:
             error = GenerationError("The engine ended the reply without saying why.")
         self._ended(turn, error)
 
+    def _tell_progress(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            self._panel.lines.progressed(*progress)
+
     async def _stream(self, turn: Turn, mode: ReplyMode, clock: ReplyClock) -> None:
         panel, reply = self._panel, self._shown
         messages = panel.conversation.messages(turn, mode)
@@ -164,14 +173,18 @@ class ReplyFlow:
                 match piece:
                     case TokensGenerated(reasoning=True):
                         turn.think(piece.text)
+                        self._progress = clock.saw(piece.new_tokens, monotonic()), piece.new_tokens
                         if reply is not None:
                             reply.think(piece.text)
-                        panel.lines.progressed(clock.saw(piece.new_tokens, monotonic()), piece.new_tokens)
+                        else:
+                            self._tell_progress()
                     case TokensGenerated():
                         turn.add(piece.text)
+                        self._progress = clock.saw(piece.new_tokens, monotonic()), piece.new_tokens
                         if reply is not None:
                             reply.write(piece.text)
-                        panel.lines.progressed(clock.saw(piece.new_tokens, monotonic()), piece.new_tokens)
+                        else:
+                            self._tell_progress()
                     case PrefillProgress():
                         clock.read = (piece.done, piece.total)
                     case GenerationFinished():

@@ -195,6 +195,18 @@ class TestEndings:
             monkeypatch.undo()
             assert await app.panel.stop_reply()
 
+    async def test_what_moves_with_a_reply_moves_with_its_frames_and_not_with_each_piece(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[int] = []
+        async with chatting(*["word "] * 200) as (app, pilot):
+            monkeypatch.setattr(app.panel.lines, "progressed", lambda _speed, tokens: told.append(tokens))
+            app.replier.gate.clear()
+            await say(pilot, "go")
+            await wait_until(pilot, lambda: told and told[-1] == 200)
+            assert len(told) < 50
+            assert await app.panel.stop_reply()
+
     @pytest.mark.parametrize(
         "error", [GenerationError("The prompt is too long [/x]."), EngineDied("The engine ended.", "trace")]
     )

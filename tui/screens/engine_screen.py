@@ -148,7 +148,9 @@ class EngineScreen(PanesScreen):
             self.status.progress = message.progress
 
     def on_chat_panel_reply_started(self) -> None:
-        """The footer offers to stop it."""
+        """The footer offers to stop it, and how fast the one before was is told no longer."""
+        if self.status is not None:
+            self.status.speed = None
         self.refresh_bindings()
 
     def on_chat_panel_reply_progressed(self, message: ChatPanel.ReplyProgressed) -> None:

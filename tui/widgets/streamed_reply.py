@@ -78,6 +78,8 @@ class StreamedReply(Widget):
         self._renderer: MarkdownRenderer | None = None
         self.status: Callable[[], str] = str
         """What the quiet line says while the reply runs; asked at every repaint."""
+        self.on_paint: Callable[[], object] = lambda: None
+        """Called with every repaint: what moves with the reply is drawn in its frames, for each costs as much."""
 
     def on_mount(self) -> None:
         """Start painting."""
@@ -236,11 +238,12 @@ class StreamedReply(Widget):
         self._set_tail()
 
     def _paint_if_due(self) -> None:
-        """With a piece, so that what else it changes is drawn in the same frame; or else by the clock."""
+        """With a piece, or else by the clock."""
         now = monotonic()
         if now >= self._paint_due:
             self._paint_due = now + 0.9 * self._repaint_seconds  # pieces come as often, and never quite evenly
             self._paint()
+            self.on_paint()
 
     def _paint(self) -> None:
         rows = self._painted_rows
