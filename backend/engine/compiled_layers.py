@@ -6,7 +6,7 @@ compiled one by one they need a thirtieth of the time that the whole model takes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -49,13 +49,18 @@ class CompiledLayers:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within the block the model runs through them."""
-        for layer, forward in zip(self._layers, self._forwards, strict=True):
-            layer.forward = forward
         try:
+            for layer, forward in zip(self._layers, self._forwards, strict=True):
+                layer.forward = forward
             yield
         finally:
-            for layer in self._layers:
-                del layer.forward
+            make_plain(self._layers)
+
+
+def make_plain(layers: Iterable[torch.nn.Module]) -> None:
+    """Have them run as they are again, whatever of them was put in place."""
+    for layer in layers:
+        vars(layer).pop("forward", None)
 
 
 def compiled(layer: torch.nn.Module) -> Callable[..., Any]:

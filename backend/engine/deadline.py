@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from time import monotonic
 from typing import Any
 
+from modeldeck.backend.engine.alarms import alarm
 from modeldeck.backend.errors import GenerationError
 
 TEMPLATE_SECONDS = 30.0
@@ -40,29 +38,15 @@ def template_limits(said: int) -> Iterator[None]:
 
 @contextmanager
 def template_deadline() -> Iterator[None]:
-    """Raise GenerationError out of what takes longer, where this is the main thread, as it is in an engine.
+    """Raise GenerationError out of what takes longer, where this is the main thread, as it is in an engine."""
 
-    A timer of somebody else's goes on afterwards.
-    """
-    if threading.current_thread() is not threading.main_thread():
+    def late() -> None:
+        raise GenerationError(
+            f"The model's chat template took longer than {TEMPLATE_SECONDS:g} seconds, and was given up."
+        )
+
+    with alarm(TEMPLATE_SECONDS, late):
         yield
-        return
-    seconds, started = TEMPLATE_SECONDS, monotonic()
-
-    def late(_signal: int, _frame: object) -> None:
-        raise GenerationError(f"The model's chat template took longer than {seconds:g} seconds, and was given up.")
-
-    handler = signal.signal(signal.SIGALRM, late)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)  # where it may still raise, once
-    finally:
-        signal.signal(signal.SIGALRM, handler)
-        if left:
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, left - (monotonic() - started)), interval)
 
 
 def _watch(module: str) -> None:

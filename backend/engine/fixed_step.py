@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import copy
 from inspect import signature
 from time import perf_counter
@@ -68,15 +68,22 @@ class FixedStep:
         self._run()  # makes the layers' tensors, which then stay where they are
         self._replay = capture(self._run)
 
-    def with_compiled(self, layers: Sequence[torch.nn.Module], capture: Callable[[Step], Step]) -> FixedStep:
+    def with_compiled(
+        self,
+        layers: Sequence[torch.nn.Module],
+        capture: Callable[[Step], Step],
+        compiling: AbstractContextManager[None],
+    ) -> FixedStep:
         """The same step through these layers compiled, in the same cache: only one of the two can be in use.
 
-        Raises what the compiler raises, and what ``capture`` does.
+        Within ``compiling`` it is compiled, and not yet captured. Raises what the compiler and ``capture`` raise.
         """
         position = self._position.view(1)
         caches = [LayerCache(one.keys.detach(), one.values.detach(), position) for one in self._static.layers]
         other = copy(self)
         other._compiled = CompiledLayers(layers, caches)  # kept, for what the graph runs is theirs
+        with compiling:
+            other._run()
         other._replay = capture(other._run)
         return other
 

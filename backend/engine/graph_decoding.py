@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from modeldeck.backend.engine.alarms import alarm
+from modeldeck.backend.engine.compiled_layers import make_plain
 from modeldeck.backend.engine.failures import first_line
 from modeldeck.backend.engine.fixed_step import (
     MEASURED_TOKENS,
@@ -39,6 +42,10 @@ LONGEST = 4096
 _WORTH = 1.1
 """Times as fast as without, below which it is left."""
 _ROUNDS = 3
+_LOOK_SECONDS = 0.02
+"""So often it is asked, in the middle of compiling, whether somebody waits."""
+_LONGEST_SECONDS = 20.0
+"""It takes one or two where the cache has what is needed."""
 _SHARE_OF_FREE = 0.25
 """Of the GPU's free memory the static cache may take so much."""
 _KNOWN_INPUTS = frozenset(
@@ -48,6 +55,14 @@ _KNOWN_INPUTS = frozenset(
 
 class _Interrupted(Exception):
     """Somebody waits for something else."""
+
+
+class _LeftOff(BaseException):
+    """The compiler has to stop, in the middle of what it does; it must not take this for an error that it can mend."""
+
+    def __init__(self, why: str, *, for_good: bool) -> None:
+        super().__init__(why)
+        self.for_good = for_good
 
 
 class GraphDecoder:
@@ -85,7 +100,7 @@ class GraphDecoder:
 
         Takes some tenths of a second, and looks between its steps whether something else is wanted. Where it is in use
         and a reply was given, the next call has the layers compiled elsewhere, and two of the later ones take them up,
-        which takes a second each, once.
+        which takes a second each, once, and is left as soon as somebody waits.
         """
         if interrupted():
             return ""
@@ -165,10 +180,23 @@ class GraphDecoder:
             return f"Layers are not compiled: {why}." if why else ""
         if compiler.import_compiler():
             return ""
-        faster = fixed.with_compiled(compiler.layers, self._capture)
-        look = _raising(interrupted)
+        try:
+            looking = alarm(_LOOK_SECONDS, _looking_up(interrupted), again=True)
+            faster = fixed.with_compiled(compiler.layers, self._capture, looking)
+        except _LeftOff as left:
+            self._compiler = None  # half of it is done: not again in this process
+            make_plain(compiler.layers)
+            torch.compiler.reset()
+            compiler.leave(str(left), for_good=left.for_good)
+            return f"Layers are not compiled{'' if left.for_good else ', until the next load'}: {left}."
+        return self._take_or_leave(compiler, fixed, faster, _raising(interrupted))
+
+    def _take_or_leave(
+        self, compiler: LayerCompiler, fixed: FixedStep, faster: FixedStep, look: Callable[[], None]
+    ) -> str:
+        """Compare both; what is found is kept for all later loads."""
         graph, seconds, scores = inf, inf, self._scores
-        for _ in range(_ROUNDS):  # what is found here is kept for all later loads
+        for _ in range(_ROUNDS):
             graph = min(graph, fixed.measure(look)[0])
             one, scores = faster.measure(look)
             seconds = min(seconds, one)
@@ -226,6 +254,18 @@ def _raising(interrupted: Callable[[], bool]) -> Callable[[], None]:
     def look() -> None:
         if interrupted():
             raise _Interrupted
+
+    return look
+
+
+def _looking_up(interrupted: Callable[[], bool]) -> Callable[[], None]:
+    latest = monotonic() + _LONGEST_SECONDS
+
+    def look() -> None:
+        if interrupted():
+            raise _LeftOff("somebody waits", for_good=False)
+        if monotonic() > latest:
+            raise _LeftOff(f"to take up what is kept took {_LONGEST_SECONDS:g} seconds", for_good=True)
 
     return look
 

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -184,6 +186,54 @@ def test_layers_that_say_something_else_or_do_not_help_are_left_for_good(monkeyp
     assert "which does not help here" in log[0]
     assert said[1].startswith("they do not help: ")
     assert talk.replier._graph.in_use
+
+
+def after(calls: int) -> Callable[[], bool]:
+    """Somebody waits from so many questions on."""
+    answers = chain(repeat(False, calls), repeat(True))
+    return lambda: next(answers)
+
+
+def test_a_message_in_the_middle_of_taking_them_up_goes_first_and_the_next_load_takes_them_up() -> None:
+    import torch
+
+    torch.compiler.reset()  # what other tests have compiled in this process would be taken up at once
+    plain = Talk.with_model()
+    for waits in (True, False):
+        talk, log = with_graph()
+        assert talk.say(QUESTIONS[0])[0] == plain.say(QUESTIONS[0])[0]
+        deadline = monotonic() + PATIENCE
+        while not log and talk.replier.use_spare_time(after(4) if waits else lambda: False):
+            assert monotonic() < deadline
+            sleep(0.05)
+        expected = "Layers are not compiled, until the next load: somebody waits." if waits else THROUGH
+        assert expected in log[0]
+        assert not talk.replier.use_spare_time(lambda: False)
+        assert len(log) == 1
+        assert talk.say(QUESTIONS[1])[0] == plain.say(QUESTIONS[1])[0]
+        plain.turns.clear()
+
+
+def test_one_that_takes_long_to_take_up_is_left_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modeldeck.backend.engine.fixed_step import FixedStep
+    from modeldeck.backend.engine.layer_compiler import LayerCompiler, State
+
+    kept: list[bool] = []
+    monkeypatch.setattr(LayerCompiler, "state", lambda _self: State.READY)
+    monkeypatch.setattr(LayerCompiler, "import_compiler", lambda _self: False)
+    monkeypatch.setattr(LayerCompiler, "leave", lambda _self, _why, for_good: kept.append(for_good))
+    monkeypatch.setattr("modeldeck.backend.engine.graph_decoding._LONGEST_SECONDS", 0.1)
+
+    def compiles_for_ever(_self: object, _layers: object, _capture: object, compiling: Any) -> None:
+        with compiling:
+            sleep(PATIENCE)
+
+    monkeypatch.setattr(FixedStep, "with_compiled", compiles_for_ever)
+    talk, log = with_graph()
+    talk.say(QUESTIONS[0])
+    use_spare_time(talk)
+    assert log == ["Layers are not compiled: to take up what is kept took 0.1 seconds."]
+    assert kept == [True]
 
 
 def test_a_message_in_between_goes_first() -> None:
