@@ -39,6 +39,7 @@ _LONGEST_CAUSE = 400
 """Characters; the line that installs what is missing stands at its end."""
 _STOPPED = "The engine was stopped."
 _NO_MEMORY = "was killed (SIGKILL) by the system, which had run out of memory; load a smaller model or quantize it"
+_FROM_OUTSIDE = "was killed (SIGKILL) from outside; the kernel counts no kill for lack of memory"
 _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "was killed (SIGKILL), most likely by the system for lack of memory",
     signal.SIGBUS: "crashed (SIGBUS), most likely because a model file shrank or its disk failed; "
@@ -171,6 +172,10 @@ class EngineProcess:
         """Whether the process has not ended yet, as far as we have been told."""
         return not self._protocol.exited.is_set()
 
+    def forget_words(self) -> None:
+        """What was said on stderr so far stands behind no error."""
+        self._last_words.forget()
+
     def last_words(self) -> str:
         """The last lines of stderr, cleaned, at most 8 KB."""
         return self._last_words.text()
@@ -261,8 +266,8 @@ class EngineProcess:
         """What a signal did to it, and why, as far as that can be known."""
         if number == signal.SIGKILL and self._kills_before is not None:
             kills = Cgroups().out_of_memory_kills()
-            if kills is not None and kills > self._kills_before:
-                return _NO_MEMORY
+            if kills is not None:
+                return _NO_MEMORY if kills > self._kills_before else _FROM_OUTSIDE
         return _SIGNALS.get(number) or f"crashed ({_signal_name(number)})"
 
     def _signal(self, number: signal.Signals) -> None:

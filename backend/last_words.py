@@ -34,6 +34,10 @@ class LastWords:
         kept = "\n".join(self._lines).encode("utf-8", "replace")[-BYTES:]
         return kept.decode("utf-8", "ignore")
 
+    def forget(self) -> None:
+        """Keep nothing of what was said so far."""
+        self._lines.clear()
+
     def last_line(self) -> str:
         """The last line that says anything, or nothing; of a traceback that is the exception."""
         return self._lines[-1].strip() if self._lines else ""

@@ -23,7 +23,7 @@ DEATHS = [
     ("silent\nstderr no torch\nexit 1", "exit code 1: no torch"),
     ("stderr no torch\nexit 1", "exit code 1: no torch"),
     ("ready\nwait load\nstderr CUDA error: out of memory\nexit 9", "exit code 9: CUDA error: out of memory"),
-    ("ready\nwait load\nprogress reading_weights 1 2\nsignal KILL", r"SIGKILL\), most likely by the system"),
+    ("ready\nwait load\nprogress reading_weights 1 2\nsignal KILL", r"was killed \(SIGKILL\)"),
     ("ready\nwait load\nprogress reading_weights 1 2\nsignal SEGV", "SIGSEGV"),
     ("ready\nwait load\ngarbage oops\nhang", "not a message"),
     ("ready\nwait load\nlong 9000000\nhang", "not a message"),
