@@ -92,7 +92,9 @@ class ChatsFlow:
     async def _shown(self) -> None:
         """Another conversation is on the desk."""
         panel = self._panel
-        panel.replies.editing = None
+        if panel.replies.editing is not None:
+            panel.replies.editing = None
+            panel.lines.give_draft_back(instead=True)
         panel.trouble.forget()
         panel.say("")
         if panel.conversation.draft and not panel.draft:
@@ -208,7 +210,7 @@ class ChatsFlow:
 
     def _stop_editing(self) -> None:
         self._panel.replies.editing = None
-        self._panel.lines.take_back("", instead=True)
+        self._panel.lines.give_draft_back(instead=True)
         self._panel.lines.refresh()
 
     def _tell(self, notes: tuple[str, ...]) -> None:

@@ -37,7 +37,7 @@ def held_rows(manager: PipelineManager) -> dict[str, HeldRow]:
     """The residents, and the model that loads or failed."""
     residents, front = tuple(manager.residents), manager.front
     current = manager.residents.current
-    many = len(residents) > 1
+    many = any(one is not front for one in residents)
     rows = {
         one.model_id: HeldRow(one.status, one.number if many else 0, one is current, one.pinned) for one in residents
     }

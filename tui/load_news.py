@@ -62,7 +62,9 @@ class LoadNews:
         """What came back is for the log; what did not, and what nobody asked for, is worth a word more."""
         name = clean_name(self._name_of(gone.request.model_id))
         self._log.append(f"Unloaded {name}{': ' if gone.freed else ''}{freed_words(gone.freed)}.")
-        if gone.reason is Reason.IDLE:
+        if gone.reason is Reason.ASKED and len(self._manager.residents):  # else the status line says it
+            self._notify(f"{name} is unloaded: {freed_words(gone.freed) or 'its memory is back'}.", "information")
+        elif gone.reason is Reason.IDLE:
             idle = minutes(gone.request.idle_minutes)
             self._notify(f"{name} was unloaded: no reply for {idle} min.", "information")
         elif gone.reason is Reason.SHORT:

@@ -93,6 +93,7 @@ class ReplyFlow:
         if self.editing is not None:
             conversation.show(self.editing.parent)
             self.editing = None
+            panel.lines.give_draft_back()
         return conversation.begin(
             question,
             clean_name(panel.model_name or model.model_id),
@@ -199,6 +200,6 @@ class ReplyFlow:
         panel.say("")
         panel.post_message(panel.ReplyFinished(turn.stats, error))
         if reply is not None and reply.is_attached:
-            reply.finish(turn.summary(), turn.state.value)
+            reply.finish(turn.line_below(), turn.state.value)
         panel.lines.refresh()
         panel.trouble.look(turn, error)

@@ -89,7 +89,7 @@ class TurnFlow:
             self._panel.say_busy()
             return
         self._panel.replies.editing = turn
-        self._panel.lines.take_back(turn.question, instead=True)
+        self._panel.lines.put_instead(turn.question)
         self._panel.focus_prompt()
         self._panel.lines.refresh()
 
@@ -97,7 +97,8 @@ class TurnFlow:
         if (model := self._free_model()) is None:
             return
         if not turn.can_continue:
-            self._panel.say("There is no reply here that could go on; R asks again.")
+            said = "This reply ended by itself" if turn.reply else "There is no reply here that could go on"
+            self._panel.say(f"{said}; R asks again.")
             return
         self._panel.replies.go_on(turn, model)
 
@@ -106,11 +107,12 @@ class TurnFlow:
         if panel.replying:
             panel.say_busy()
             return
+        followed = panel.conversation.turns[-1] is not turn
         panel.conversation.go_to(turn.number)
         panel.view.choose(None)
         panel.lines.show_turns()
         panel.focus_prompt()
-        panel.say("What you ask now follows this turn; [ shows what followed it.")
+        panel.say(f"What you ask now follows this turn{'; [ shows what followed it' * followed}.")
 
     def _version(self, turn: Turn, by: int) -> None:
         panel = self._panel
@@ -118,6 +120,7 @@ class TurnFlow:
             panel.say_busy()
         elif panel.view.chosen is None and panel.conversation.go_back(turn):
             panel.lines.show_turns()  # what B has hidden
+            panel.say("")
         elif len(panel.conversation.siblings(turn)) == 1:
             panel.say("There is only one version of this turn; R makes another.")
         elif not panel.conversation.step(turn, by):

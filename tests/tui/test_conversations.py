@@ -188,7 +188,11 @@ class TestList:
             await pilot.press("enter")
             await wait_until(pilot, lambda: "Leaves." in screen_text(app) and "Water." not in screen_text(app))
             assert len(app.panel.conversation.turns) == 1
+            await key(app, pilot, "R")
+            await wait_until(pilot, lambda: "2/2" in screen_text(app) and not app.panel.replying)
+            await wait_until(pilot, lambda: any(one.versions for one in store.summaries()))
             await listed(app, pilot, 2)
+            await wait_until(pilot, lambda: "1 turn and 1 in other versions · SmolLM2-135M" in screen_text(app))
             await pilot.press("r")
             await wait_until(pilot, lambda: isinstance(app.screen, TextDialog))
             app.screen.query_one(Input).value = "Forests"

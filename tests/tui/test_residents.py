@@ -13,6 +13,7 @@ from modeldeck.backend.memory import DeviceMemory, EngineMemory, MemoryReading
 from modeldeck.backend.models import ModelStatus
 from modeldeck.config.settings import Settings
 from modeldeck.tui.screens.confirm import Confirm
+from modeldeck.tui.screens.error_dialog import ErrorDialog
 from modeldeck.tui.screens.load_dialog import LoadDialog
 from modeldeck.tui.widgets.prompt import Prompt
 from tests.fakes.driving import held
@@ -122,6 +123,40 @@ async def test_u_unloads_the_highlighted_model_and_elsewhere_the_one_that_is_tal
         await wait_until(pilot, lambda: held(app.services.manager) == [QWEN])
         await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
         assert " ● Qwen3-8B" in screen_text(app)  # alone it needs no number
+
+
+async def test_what_an_unload_beside_another_model_gave_back_is_said() -> None:
+    app = deck()
+    async with app.run_test(size=WIDE, notifications=True) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await load_next(pilot, "j")
+        await pilot.press("u")
+        await wait_until(pilot, lambda: "Llama-3.3-70B is unloaded: freed 1.0 GB of RAM." in screen_text(app))
+        await pilot.press("k", "u")
+        await wait_until(pilot, lambda: held(app.services.manager) == [])
+        assert "Qwen3-8B is unloaded" not in screen_text(app)  # the status line says so
+
+
+async def test_where_the_model_in_front_has_died_the_other_one_is_named() -> None:
+    app = deck("serve", "ready\nwait load\nfinished\nwait generate\nsignal KILL", "serve")
+    async with app.run_test(size=(140, 40)) as pilot:
+        await opened(pilot)
+        await load_next(pilot)
+        await load_next(pilot, "j")
+        await pilot.press("tab", *"hello", "enter")
+        await until_status(pilot, ModelStatus.FAILED)
+        await wait_until(pilot, lambda: "1○ Qwen3-8B" in screen_text(app))
+        await pilot.press(*"again", "enter")
+        await wait_until(pilot, lambda: "ctrl+o talks to Qwen3-8B, which is loaded." in screen_text(app))
+        assert app.main_screen.query_one(Prompt).text == "again"
+        await wait_until(pilot, lambda: "esc Models" in screen_text(app))  # no longer for the reply
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: "⏎ Error" in screen_text(app))
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: isinstance(app.screen, ErrorDialog))
+        await pilot.press("escape", "ctrl+o")
+        await wait_until(pilot, lambda: talks_to(pilot) == QWEN)
 
 
 async def test_a_pinned_model_never_makes_room() -> None:

@@ -91,10 +91,38 @@ class TestVersions:
             await ask(app, pilot, "two")
             assert questions(app) == ["one", "two"]
 
+    @pytest.mark.parametrize("ends", ["stop", "send", "another conversation"])
+    async def test_a_draft_is_back_when_the_editing_of_another_question_is_over(self, ends: str) -> None:
+        async with chatting("Hi.") as (app, pilot):
+            await ask(app, pilot, "one")
+            await ask(app, pilot, "two")
+            await pilot.press(*"draft")
+            await key(app, pilot, "K", "K", "E")
+            await wait_until(pilot, lambda: app.panel.draft == "one")
+            assert app.panel.lines.unsent == "draft"
+            await key(app, pilot, "J", "E")  # another one in its place
+            await wait_until(pilot, lambda: app.panel.draft == "two")
+            if ends == "send":
+                await pilot.press("enter")
+                await wait_until(pilot, lambda: len(app.replier.asked) == 3)
+            elif ends == "stop":
+                await pilot.press("escape")
+            else:
+                await key(app, pilot, "n")
+            await wait_until(pilot, lambda: app.panel.draft == "draft")
+            assert "editing" not in screen_text(app)
+
     async def test_a_branch_goes_on_from_an_earlier_turn(self) -> None:
         async with chatting("Hi.") as (app, pilot):
             await ask(app, pilot, "one")
             await ask(app, pilot, "two")
+            await key(app, pilot, "B")
+            await wait_until(pilot, lambda: "What you ask now follows this turn. " in screen_text(app))
+            await key(app, pilot, "K", "K", "B")
+            await wait_until(pilot, lambda: questions(app) == ["one"] and "you   two" not in screen_text(app))
+            await wait_until(pilot, lambda: "this turn; [ shows what followed it." in screen_text(app))
+            await key(app, pilot, "left_square_bracket")
+            await wait_until(pilot, lambda: questions(app) == ["one", "two"] and "follows" not in screen_text(app))
             await key(app, pilot, "K", "K", "B")
             await wait_until(pilot, lambda: questions(app) == ["one"] and "you   two" not in screen_text(app))
             await ask(app, pilot, "another")
@@ -112,6 +140,9 @@ class TestVersions:
             assert app.replier.asked[1][0] == (ChatMessage("user", "one"), ChatMessage("assistant", "Half of"))
             assert app.replier.modes[1] == (ReplyMode.CONTINUE, None, "starter")
             assert questions(app) == ["one"]
+            await key(app, pilot, "C")
+            await wait_until(pilot, lambda: "This reply ended by itself; R asks again." in screen_text(app))
+            assert len(app.replier.asked) == 2
 
     async def test_nothing_of_it_while_a_reply_runs_or_without_a_turn(self) -> None:
         async with chatting("Half") as (app, pilot):

@@ -212,6 +212,19 @@ async def test_f8_a_load_without_room_says_the_figures_and_what_to_press(tmp_pat
         assert "12.0 GB free on cuda:0" in screen_text(app)
 
 
+async def test_the_speed_of_a_reply_goes_when_another_begins(tmp_path: Path) -> None:
+    app = deck(f"reply-gate {tmp_path / 'never'}\nserve")
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        assert app.main_screen.status is not None
+        app.main_screen.status.speed = 61.2
+        await wait_until(pilot, lambda: "61.2 tok/s" in screen_text(app))
+        await pilot.press("tab", *"hi", "enter")
+        await wait_until(pilot, lambda: "61.2 tok/s" not in screen_text(app))
+
+
 async def test_the_speed_of_a_reply_goes_with_its_model() -> None:
     app = deck(f"pace 0.01\nreply {'word ' * 400}\nserve")
     async with app.run_test(size=WIDE) as pilot:

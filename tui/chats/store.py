@@ -40,6 +40,9 @@ class Summary(Struct, frozen=True):
     changed: float
     """Seconds since 1970."""
     turns: int = 0
+    """On show where it was left."""
+    versions: int = 0
+    """Turns besides those: other versions, and what followed them."""
     models: tuple[str, ...] = ()
     """Names of those who replied; untrusted text."""
     problem: str = ""
@@ -199,7 +202,8 @@ class ChatStore:
             chat_id,
             conversation.shown_title,
             changed,
-            turns=len(turns),
+            turns=len(conversation.turns),
+            versions=len(turns) - len(conversation.turns),
             models=tuple(dict.fromkeys(turn.model_name for turn in turns)),
             text="\n".join(said).casefold(),
         )

@@ -103,10 +103,19 @@ class Turn:
             case TurnState.FINISHED | TurnState.CANCELLED:
                 return figures(self.stats) if self.stats is not None else self.state.value
 
+    def line_below(self) -> str:
+        """The summary as a conversation shows it, in which a question without a reply is not sent again."""
+        said = self.summary()
+        return f"{said} (left out of what follows)" if said and not self.reply else said
+
     @property
     def can_continue(self) -> bool:
-        """Whether there is a reply that could go on."""
-        return bool(self.reply) and self.state is not TurnState.RUNNING
+        """Whether there is a reply that was cut, so that it could go on; raw text can go on whatever ended it."""
+        if not self.reply or self.state is TurnState.RUNNING:
+            return False
+        if self.mode is ReplyMode.RAW or self.state is not TurnState.FINISHED or self.stats is None:
+            return True
+        return self.stats.finish_reason is not FinishReason.STOP or self.stats.time_up
 
     def asks(self) -> ChatMessage:
         """The question as the engine is sent it, its files below it."""

@@ -112,8 +112,7 @@ class ChatsDialog(Dialog[Picked]):
             if yes:
                 self._delete(summary.id)
 
-        turns = "1 turn" if summary.turns == 1 else f"{summary.turns} turns"
-        question = f"{summary.title}\n\n{turns}, and nothing brings them back."
+        question = f"{summary.title}\n\n{_turns(summary)}, and nothing brings them back."
         self.app.push_screen(Confirm("Delete this conversation?", question, "Delete"), answered)
 
     @property
@@ -197,11 +196,15 @@ class ChatsDialog(Dialog[Picked]):
         head = Content.assemble((f"{when}  ", "dim"), summary.title or "(no title)")
         if summary.problem:
             return Content.assemble(head, (f"\n{summary.problem}", "$text-warning"))
-        turns = "1 turn" if summary.turns == 1 else f"{summary.turns} turns"
         models = ", ".join(clean_name(name, 30) for name in summary.models[:3])
         here = " · on show" if summary.id == self._current.id else ""
-        return Content.assemble(head, (f"\n{turns} · {models}{here}", "dim"))
+        return Content.assemble(head, (f"\n{_turns(summary)} · {models}{here}", "dim"))
 
     def _say(self, sentence: str) -> None:
         for line in self.query("#said").results(Static):  # none while it closes
             line.update(Content(sentence))
+
+
+def _turns(summary: Summary) -> str:
+    turns = "1 turn" if summary.turns == 1 else f"{summary.turns} turns"
+    return f"{turns} and {summary.versions} in other versions" if summary.versions else turns

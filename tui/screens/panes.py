@@ -60,6 +60,8 @@ class PanesScreen(Screen[None], inherit_bindings=False):
     """The state of the engine; the keys in the footer depend on it."""
     loaded: var[LoadedModel | None] = var(None)
     model_name: var[str] = var("")
+    other_name: var[str] = var("")
+    """A model that is held though none is talked to."""
     pane: var[str] = var("models", bindings=True)
     """The pane that has the keys."""
 
@@ -103,7 +105,8 @@ class PanesScreen(Screen[None], inherit_bindings=False):
         from modeldeck.tui.widgets.right_side import RightSide
 
         services = self.services
-        right = RightSide(services, self.estimate, id="right").data_bind(PanesScreen.loaded, PanesScreen.model_name)
+        right = RightSide(services, self.estimate, id="right")
+        right.data_bind(PanesScreen.loaded, PanesScreen.model_name, PanesScreen.other_name)
         status = StatusBar(services.memory)
         status.data_bind(PanesScreen.engine)
         with self.app.batch_update():

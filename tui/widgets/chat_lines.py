@@ -32,6 +32,8 @@ class ChatLines:
         self._generation = generation
         self._running_tokens = self._prompt_tokens = 0
         self._gauge_due = 0.0
+        self._set_aside: str | None = None
+        """The draft, while a question that was asked before is edited in its place."""
 
     def settings_for(self, model_id: str | None) -> GenerationSettings:
         """What a reply of this model is asked with now, in this conversation."""
@@ -147,6 +149,23 @@ class ChatLines:
         typed = "" if instead else prompt.text
         prompt.text = f"{text}\n{typed}" if typed.strip() else text
         prompt.move_cursor(prompt.document.end)
+
+    def put_instead(self, question: str) -> None:
+        """Put a question that was asked before into the prompt; the draft comes back when that is over."""
+        if self._set_aside is None:
+            self._set_aside = self._panel.draft
+        self.take_back(question, instead=True)
+
+    def give_draft_back(self, *, instead: bool = False) -> None:
+        """The draft that was set aside stands in the prompt again, ``instead`` of what does now."""
+        draft, self._set_aside = self._set_aside, None
+        if draft or instead:
+            self.take_back(draft or "", instead=instead)
+
+    @property
+    def unsent(self) -> str:
+        """What is kept for the next time: the draft, also while a question asked before stands in its place."""
+        return self._panel.draft if self._set_aside is None else self._set_aside
 
 
 def _left_out(count: int) -> str:

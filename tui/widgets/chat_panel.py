@@ -20,6 +20,7 @@ from textual.worker import Worker, WorkerState
 from modeldeck.backend.chat_messages import GenerationStats
 from modeldeck.backend.errors import BackendError
 from modeldeck.backend.models import LoadedModel
+from modeldeck.backend.text import clean_name
 from modeldeck.tui.chat_keys import CHAT_KEYS
 from modeldeck.tui.chats.conversation import Conversation
 from modeldeck.tui.chats.desk import ChatDesk
@@ -87,6 +88,7 @@ class ChatPanel(Vertical):
         padding-left: 2;
         text-wrap: nowrap;
         text-overflow: ellipsis;
+        &.-alone { max-width: 100%; }
     }
     """
 
@@ -96,6 +98,8 @@ class ChatPanel(Vertical):
     """What the engine holds; bound by the screen."""
     model_name: var[str] = var("")
     """What people call the loaded model; untrusted text."""
+    other_name: var[str] = var("")
+    """What people call a model that could be talked to, where none is loaded in front; untrusted text."""
     replying: var[bool] = var(False, bindings=True)
     """Whether a reply runs."""
 
@@ -164,7 +168,7 @@ class ChatPanel(Vertical):
             yield self._prompt
         with Horizontal(classes="chat--footer"):
             yield Static(classes="chat--note", markup=False)
-            yield Static(classes="chat--settings", markup=False)
+            yield Static(classes="chat--settings -alone", markup=False)
 
     def on_mount(self) -> None:
         """Say what is set, and take up what was said last."""
@@ -174,7 +178,7 @@ class ChatPanel(Vertical):
 
     async def on_unmount(self) -> None:
         """What was said is on the disk before the program ends, and what was not yet sent."""
-        self.conversation.put_by(self.draft)
+        self.conversation.put_by(self.lines.unsent)
         await self.desk.close(unasked=bool(self.app.return_code))
 
     @property
@@ -215,7 +219,9 @@ class ChatPanel(Vertical):
         note.set_class(warning, "-warning")
         if str(note.content) != text:  # an update has the whole screen laid out again, and every key comes by here
             note.update(Content(text))
-        self.query_one(".chat--settings").display = len(text) <= _SHORT_NOTE
+        settings = self.query_one(".chat--settings")
+        settings.display = len(text) <= _SHORT_NOTE
+        settings.set_class(not text, "-alone")
 
     async def stop_reply(self) -> bool:
         """End the running reply; returns False where none runs."""
@@ -261,7 +267,9 @@ class ChatPanel(Vertical):
     @on(Prompt.Refused)
     def say_busy(self) -> None:
         """Why nothing can be asked now."""
-        self.say(RUNNING if self.replying else NO_MODEL, warning=True)
+        other = clean_name(self.other_name, 40)
+        nobody = f"Nobody is talked to: ctrl+o talks to {other}, which is loaded." if other else NO_MODEL
+        self.say(RUNNING if self.replying else nobody, warning=True)
 
     def _send(self, text: str) -> bool:
         model = self.loaded

@@ -190,7 +190,7 @@ class ChatView(VerticalScroll, can_focus=True):
             if one.turn.reply:
                 one.reply.write(one.turn.reply)
             if one.turn.state is not TurnState.RUNNING:
-                one.reply.finish(one.turn.summary(), one.turn.state.value)
+                one.reply.finish(one.turn.line_below(), one.turn.state.value)
 
     async def _put_away_earlier(self) -> None:
         """However long somebody stays in a conversation, it takes no more memory and time than its last turns."""

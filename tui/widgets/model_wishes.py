@@ -11,10 +11,13 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.reactive import var
 
-from modeldeck.backend.models import ModelInfo
+from modeldeck.backend.models import ModelInfo, ModelStatus
 from modeldeck.tui.held_rows import HeldRows
 from modeldeck.tui.widgets.model_list import ModelList
 from modeldeck.tui.widgets.shelf_list import ShelfList
+
+_ENTER = ("load", "talk", "explain")
+"""What enter can do, one at a time."""
 
 
 class ModelWishes(Vertical):
@@ -23,6 +26,7 @@ class ModelWishes(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "load", "Load", id="model.load", tooltip="Load the highlighted model"),
         Binding("enter", "talk", "Chat", id="model.talk", tooltip="Talk to the highlighted model, which is loaded"),
+        Binding("enter", "explain", "Error", id="model.explain", tooltip="Why the highlighted model failed"),
         Binding("D", "delete", "Delete", show=False, id="model.delete", tooltip="Delete the highlighted model's files"),
     ]
 
@@ -45,7 +49,7 @@ class ModelWishes(Vertical):
         super().__init__(id=id)
         self.model_list = model_list
         """The list, for who moves the focus."""
-        self._told_loaded = False
+        self._told_enter = "load"
 
     @property
     def highlighted(self) -> ModelInfo | None:
@@ -61,6 +65,10 @@ class ModelWishes(Vertical):
         """Who is asked for a model that is loaded shows it."""
         self.action_load()
 
+    def action_explain(self) -> None:
+        """Who is asked for a model that failed shows why."""
+        self.action_load()
+
     def action_delete(self) -> None:
         """Ask for the highlighted model to be deleted."""
         if (model := self.highlighted) is not None:
@@ -68,9 +76,7 @@ class ModelWishes(Vertical):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enter is said to do what it does."""
-        if action in {"load", "talk"}:
-            return self._on_loaded == (action == "talk")
-        return True
+        return action not in _ENTER or action == self._enter
 
     def watch_held(self) -> None:
         """What enter does may have changed."""
@@ -79,15 +85,18 @@ class ModelWishes(Vertical):
     @on(ModelList.Highlighted)
     def _tell_enter(self) -> None:
         """The footer says what enter does; it is drawn anew only where that changes."""
-        if (loaded := self._on_loaded) != self._told_loaded:
-            self._told_loaded = loaded
+        if (enter := self._enter) != self._told_enter:
+            self._told_enter = enter
             self.refresh_bindings()
 
     @property
-    def _on_loaded(self) -> bool:
+    def _enter(self) -> str:
+        """Which action enter is on the highlighted model."""
         model = self.highlighted
         held = self.held.get(model.id) if model is not None else None
-        return held is not None and held.holds
+        if held is None or not (held.holds or held.status is ModelStatus.FAILED):
+            return "load"
+        return "talk" if held.holds else "explain"
 
     @on(ModelList.Chosen)
     def _load_chosen(self, message: ModelList.Chosen) -> None:

@@ -26,6 +26,7 @@ class RightSide(Vertical):
     """Which one shows."""
     loaded: var[LoadedModel | None] = var(None)
     model_name: var[str] = var("")
+    other_name: var[str] = var("")
     highlighted: var[ModelInfo | None] = var(None)
 
     def __init__(self, services: Services, estimate: EstimateOf, id: str | None = None) -> None:  # noqa: A002  # Textual's name
@@ -39,7 +40,7 @@ class RightSide(Vertical):
             panel = ChatPanel(
                 self._services.manager, self._services.desk, self._services.chats, self._services.log.append
             )
-            yield panel.data_bind(RightSide.loaded, RightSide.model_name)
+            yield panel.data_bind(RightSide.loaded, RightSide.model_name, RightSide.other_name)
         with Vertical(id="details"):
             keeps = self._services.settings.gguf_copies_gb > 0
             details = DetailsView(

@@ -29,6 +29,7 @@ class SettingRow(Vertical):
     SettingRow > Horizontal { height: auto; }
     SettingRow .row--label { width: 20; }
     SettingRow .row--from { width: 13; color: $text-muted; }
+    SettingRow .row--from.-beside { width: auto; }
     SettingRow .row--limits {
         width: 1fr;
         height: 1;
@@ -96,8 +97,10 @@ class SettingRow(Vertical):
         with Horizontal():
             yield Static(self.setting.label, classes="row--label", markup=False)
             yield self._field
-            yield Static(classes="row--from", markup=False)
-            if not isinstance(self._field, TextArea):
+            if isinstance(self._field, TextArea):
+                yield Static(classes="row--from -beside", markup=False)
+            else:
+                yield Static(classes="row--from", markup=False)
                 yield Static(Content(self.limits), classes="row--limits")
         yield Static(classes="row--error", markup=False)
 
@@ -127,7 +130,10 @@ class SettingRow(Vertical):
         error = self._draft.errors.get(name, "")
         self.set_class(bool(error), "-invalid")
         self.query_one(".row--error", Static).update(Content(clean_name(f"! {error}")))
-        self.query_one(".row--from", Static).update(Content(self._draft.origin(name)))
+        origin = self._draft.origin(name)
+        if isinstance(self._field, TextArea) and origin != "edited":  # it takes all columns: no head stands above this
+            origin = f"from {origin}"
+        self.query_one(".row--from", Static).update(Content(origin))
 
     def focus_field(self) -> None:
         """Let the user type here."""

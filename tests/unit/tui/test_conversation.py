@@ -36,6 +36,10 @@ def test_summary_tells_figures_and_how_it_ended() -> None:
     conversation = Conversation()
     turn = conversation.begin("q", "A")
     assert turn.summary() == ""
+    turn.finish(stats(0, FinishReason.CANCELLED))
+    assert turn.line_below() == "0 tokens · cancelled (left out of what follows)"
+    turn.add("reply")
+    assert turn.line_below() == turn.summary()
     turn.finish(stats(142))
     assert turn.summary() == "142 tokens · 61.2 tok/s · first token 0.18 s · stop"
     turn.finish(stats(142, FinishReason.LENGTH))
