@@ -118,7 +118,6 @@ class EngineClient:
     def _dispatch(self, event: EngineEvent) -> None:
         match event:
             case EngineReady():
-                self._process.forget_words()  # what libraries say of themselves while they are imported
                 self.ready.set()
             case EngineLog():
                 for line in clean_text(event.text).splitlines():

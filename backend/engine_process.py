@@ -39,7 +39,7 @@ _LONGEST_CAUSE = 400
 """Characters; the line that installs what is missing stands at its end."""
 _STOPPED = "The engine was stopped."
 _NO_MEMORY = "was killed (SIGKILL) by the system, which had run out of memory; load a smaller model or quantize it"
-_FROM_OUTSIDE = "was killed (SIGKILL) from outside; the kernel counts no kill for lack of memory"
+_FROM_OUTSIDE = "was killed (SIGKILL) from outside, by a person or a memory watcher: the kernel counts no kill"
 _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "was killed (SIGKILL), most likely by the system for lack of memory",
     signal.SIGBUS: "crashed (SIGBUS), most likely because a model file shrank or its disk failed; "
@@ -171,10 +171,6 @@ class EngineProcess:
     def alive(self) -> bool:
         """Whether the process has not ended yet, as far as we have been told."""
         return not self._protocol.exited.is_set()
-
-    def forget_words(self) -> None:
-        """What was said on stderr so far stands behind no error."""
-        self._last_words.forget()
 
     def last_words(self) -> str:
         """The last lines of stderr, cleaned, at most 8 KB."""

@@ -7,6 +7,7 @@ import codecs
 from collections import deque
 from collections.abc import Callable
 
+from modeldeck.backend.protocol import IMPORTED
 from modeldeck.backend.text import clean_text
 
 LINES = 200
@@ -34,10 +35,6 @@ class LastWords:
         kept = "\n".join(self._lines).encode("utf-8", "replace")[-BYTES:]
         return kept.decode("utf-8", "ignore")
 
-    def forget(self) -> None:
-        """Keep nothing of what was said so far."""
-        self._lines.clear()
-
     def last_line(self) -> str:
         """The last line that says anything, or nothing; of a traceback that is the exception."""
         return self._lines[-1].strip() if self._lines else ""
@@ -58,6 +55,9 @@ class LastWords:
 
     def _keep(self, line: str) -> None:
         for start in range(0, len(line), LONGEST_LINE):
-            if part := clean_text(line[start : start + LONGEST_LINE]).rstrip():
+            part = clean_text(line[start : start + LONGEST_LINE]).rstrip()
+            if part == IMPORTED:
+                self._lines.clear()
+            elif part:
                 self._lines.append(part)
                 self._on_log(part)

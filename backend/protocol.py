@@ -32,6 +32,8 @@ from modeldeck.config.generation import GenerationSettings
 PROTOCOL_VERSION = 1
 MAX_LINE = 8 * 2**20
 """Bytes in one line, newline included; a longer one is a protocol error."""
+IMPORTED = "modeldeck: the libraries are imported"
+"""A child says so on stderr: what they said of themselves until then stands behind no error."""
 EXIT_DEVICE_LOST = 70
 """The exit status of an engine after an error that leaves its device unusable (EX_SOFTWARE of sysexits)."""
 

@@ -157,7 +157,7 @@ def _state_words(facts: StatusFacts) -> list[_Word]:
         case ModelStatus.PARKING | ModelStatus.WAKING | ModelStatus.UNLOADING:
             return _in_order([_clock(facts.elapsed)])
         case ModelStatus.FAILED:
-            still = [f"{engine.others} still loaded"] if engine.others else []
+            still = [f"{engine.others} still held"] if engine.others else []
             return _in_order([engine.error, "e shows why", *still])
         case ModelStatus.NOT_LOADED:
             return _in_order([*([engine.freed] if engine.freed else []), "enter loads the highlighted model"])

@@ -97,8 +97,10 @@ class TurnFlow:
         if (model := self._free_model()) is None:
             return
         if not turn.can_continue:
-            said = "This reply ended by itself" if turn.reply else "There is no reply here that could go on"
-            self._panel.say(f"{said}; R asks again.")
+            ended = (
+                "It ended by itself, or at a stop string" if turn.reply else "There is no reply here that could go on"
+            )
+            self._panel.say(f"{ended}; R asks again.")
             return
         self._panel.replies.go_on(turn, model)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from msgspec import Struct, json
 from transformers import CONFIG_MAPPING, StaticCache
 
 from modeldeck.backend.engine.compiled_layers import LayerCache, compiled, with_cache
+from modeldeck.backend.engine.failures import first_line, root_of
 from modeldeck.backend.engine.fixed_step import TOLERANCE, captured, seen_by
 from modeldeck.backend.engine.layer_watch import decoder_of, layers_of
 from modeldeck.backend.linux import die_with_parent
@@ -59,8 +61,13 @@ def main() -> None:
     if os.getppid() != int(sys.argv[1]):
         sys.exit("The engine is gone.")
     os.nice(19)
-    with torch.no_grad():
-        compile_layer(json.decode(sys.stdin.buffer.read(), type=LayerToCompile))
+    try:
+        with torch.no_grad():
+            compile_layer(json.decode(sys.stdin.buffer.read(), type=LayerToCompile))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the engine is told in one line
+        traceback.print_exc()
+        root = root_of(error)
+        sys.exit(f"{type(root).__name__}: {first_line(root)}")
 
 
 def compile_layer(wanted: LayerToCompile) -> None:
@@ -90,9 +97,13 @@ def compile_layer(wanted: LayerToCompile) -> None:
 def _without_weights(wanted: LayerToCompile, dtype: torch.dtype) -> Any:
     config: Any = CONFIG_MAPPING[wanted.config["model_type"]].from_dict(wanted.config)
     config._attn_implementation = wanted.attention
+    before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
-    with torch.device("meta"):
-        model = getattr(importlib.import_module(wanted.module), wanted.model_class)(config)
+    try:
+        with torch.device("meta"):
+            model = getattr(importlib.import_module(wanted.module), wanted.model_class)(config)
+    finally:
+        torch.set_default_dtype(before)  # the cache of the compiler goes by it, and the engine looks there with another
     return model.eval()
 
 
@@ -119,7 +130,7 @@ def _arguments(
     size: int = model.config.get_text_config(decoder=True).hidden_size
     try:
         decoder(
-            inputs_embeds=torch.randn((1, 1, size), device=device),
+            inputs_embeds=torch.randn((1, 1, size), device=device, dtype=_dtype(wanted.dtype)),
             position_ids=position,
             attention_mask=seen_by(position, wanted.length, wanted.attention, _dtype(wanted.dtype)),
             past_key_values=StaticCache(config=model.config, max_cache_len=wanted.length),

@@ -118,6 +118,13 @@ def first_line(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?", "\u2026")) else f"{text}."
 
 
+def root_of(error: BaseException) -> BaseException:
+    """What was raised first: the compiler wraps errors, and adds advice for those who write compilers."""
+    while (inner := getattr(error, "inner_exception", None) or error.__cause__) is not None:
+        error = inner
+    return error
+
+
 def trace(error: BaseException) -> str:
     """The traceback as text; the end of it where it is too long for one message."""
     return "".join(traceback.format_exception(error))[-_MAX_DETAIL:]

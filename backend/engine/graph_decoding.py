@@ -8,7 +8,7 @@ cache that the next turn goes on with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from math import inf
 from time import monotonic
@@ -20,7 +20,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from modeldeck.backend.engine.alarms import alarm
 from modeldeck.backend.engine.compiled_layers import make_plain
-from modeldeck.backend.engine.failures import first_line
+from modeldeck.backend.engine.failures import first_line, root_of
 from modeldeck.backend.engine.fixed_step import (
     MEASURED_TOKENS,
     TOLERANCE,
@@ -59,10 +59,6 @@ class _Interrupted(Exception):
 
 class _LeftOff(BaseException):
     """The compiler has to stop, in the middle of what it does; it must not take this for an error that it can mend."""
-
-    def __init__(self, why: str, *, for_good: bool) -> None:
-        super().__init__(why)
-        self.for_good = for_good
 
 
 class GraphDecoder:
@@ -180,6 +176,7 @@ class GraphDecoder:
             return f"Layers are not compiled: {why}." if why else ""
         if compiler.import_compiler():
             return ""
+        compiler.keep("taking them up ended the engine")  # unless we come past it
         try:
             looking = alarm(_LOOK_SECONDS, _looking_up(interrupted), again=True)
             faster = fixed.with_compiled(compiler.layers, self._capture, looking)
@@ -187,8 +184,9 @@ class GraphDecoder:
             self._compiler = None  # half of it is done: not again in this process
             make_plain(compiler.layers)
             torch.compiler.reset()
-            compiler.leave(str(left), for_good=left.for_good)
-            return f"Layers are not compiled{'' if left.for_good else ', until the next load'}: {left}."
+            compiler.leave(str(left), for_good=False)
+            return f"Layers are not compiled, until the next load: {left}."
+        compiler.keep()
         return self._take_or_leave(compiler, fixed, faster, _raising(interrupted))
 
     def _take_or_leave(
@@ -220,9 +218,9 @@ class GraphDecoder:
             return f"Replies are decoded without a CUDA graph; it cannot be made of this model: {first_line(error)}"
         synchronize(self._model.device)
         compiler.stop()
-        with suppress(OSError):
-            compiler.leave(first_line(error), for_good=True)
-        return f"Layers are not compiled: {first_line(error)}"
+        root = root_of(error)
+        compiler.leave(f"{type(root).__name__}: {first_line(root)}", for_good=True)
+        return f"Layers are not compiled: {first_line(root)}"
 
     def _measure_plain(self, look: Callable[[], None]) -> tuple[float, torch.Tensor, float]:
         """Seconds of a token without it, the scores after the last one, and bytes that the cache grows by."""
@@ -263,9 +261,9 @@ def _looking_up(interrupted: Callable[[], bool]) -> Callable[[], None]:
 
     def look() -> None:
         if interrupted():
-            raise _LeftOff("somebody waits", for_good=False)
+            raise _LeftOff("somebody waits")
         if monotonic() > latest:
-            raise _LeftOff(f"to take up what is kept took {_LONGEST_SECONDS:g} seconds", for_good=True)
+            raise _LeftOff(f"to take up what is kept took {_LONGEST_SECONDS:g} seconds")
 
     return look
 

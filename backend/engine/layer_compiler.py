@@ -37,7 +37,12 @@ _FREE_BYTES = 3 * 2**30
 """Of the GPU's memory; the process has a CUDA context of its own, one layer, and a cache of one layer."""
 _SENT_AWAY = (-signal.SIGKILL, -signal.SIGTERM)
 """How a process ends that did nothing wrong."""
-_PASSING = ("out of memory", "no space left")
+_PASSING = (
+    "out of memory", "cannot allocate memory", "memoryerror", "bad_alloc", "alloc_failed",
+    "no space left", "quota exceeded", "busy or unavailable",
+    "c compiler", "c++ compiler",  # which may be installed by the next time
+)  # fmt: skip
+_END_SECONDS = 5.0
 _LONGEST_SECONDS = 1200
 """It gives way to everything else, and half a minute of work may take long."""
 
@@ -82,11 +87,15 @@ class LayerCompiler:
         if not folder or not plain or not own or model.dtype not in _DTYPES or not are_alike(layers):
             return None
         config = model.config
+        try:
+            described: dict[str, Any] = json.decode(config.to_json_string(use_diff=False))
+        except (TypeError, ValueError, DecodeError):  # a number that JSON does not have, or something that is none
+            return None
         keys, values = step.layer_shapes
         wanted = LayerToCompile(
             module=type(model).__module__,
             model_class=type(model).__name__,
-            config=json.decode(config.to_json_string(use_diff=False)),
+            config=described,
             attention=config._attn_implementation,
             dtype=_name(model.dtype),
             dtypes={name: _name(parameter.dtype) for name, parameter in layers[0].named_parameters()},
@@ -116,22 +125,34 @@ class LayerCompiler:
             return State.RUNNING
         self.stop()
         if ended == 0:
-            self._write(Record())
+            self.keep()
             return State.READY
-        self.leave(self._why(ended), for_good=ended not in _SENT_AWAY)
+        self.leave(self._why(ended), for_good=ended is not None and ended not in _SENT_AWAY)
         return State.LEFT
 
+    def keep(self, left: str = "") -> None:
+        """Later loads go by this: what was compiled is good, or is ``left`` for this reason."""
+        with suppress(OSError):  # then they find out for themselves
+            self._file(".json").write_bytes(json.encode(Record(left)))
+
     def leave(self, why: str, *, for_good: bool) -> None:
-        """It is not done, for this reason; ``for_good`` tells later loads so, unless it was for want of room."""
+        """It is not done, for this reason; ``for_good`` tells later loads so, unless it was for want of room.
+
+        Else the next load begins anew.
+        """
         self.why_left = why
         if for_good and not any(sign in why.lower() for sign in _PASSING):
-            self._write(Record(why))
+            self.keep(why)
+        else:
+            with suppress(OSError):
+                self._file(".json").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End the process, if it runs; it is begun anew by the next ``state``."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):  # a driver that hangs holds it
+                self._process.wait(_END_SECONDS)
             self._process = None
 
     def import_compiler(self) -> bool:
@@ -149,9 +170,6 @@ class LayerCompiler:
         with asked.open("rb") as wanted, self._file(".log").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=wanted, stdout=log, stderr=log)
         self._started = monotonic()
-
-    def _write(self, record: Record) -> None:
-        self._file(".json").write_bytes(json.encode(record))
 
     def _record(self) -> Record | None:
         try:

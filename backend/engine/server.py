@@ -13,6 +13,7 @@ from modeldeck.backend.engine.libraries import import_libraries
 from modeldeck.backend.engine.missing import pip_line
 from modeldeck.backend.engine.wire import Arrival, Inbox, Wire
 from modeldeck.backend.protocol import (
+    IMPORTED,
     PROTOCOL_VERSION,
     CountTokens,
     EngineReady,
@@ -46,6 +47,8 @@ def serve(wire: Wire, inbox: Inbox) -> None:
         sys.exit(f"{error}; run: {pip_line(error)} (`modeldeck doctor` shows all that is missing)")
     from modeldeck.backend.engine.session import Session  # needs torch and transformers
 
+    sys.stderr.write(f"{IMPORTED}\n")
+    sys.stderr.flush()
     wire.send(EngineReady(versions))
     session = Session(wire)
     while True:

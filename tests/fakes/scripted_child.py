@@ -18,6 +18,7 @@ import msgspec
 from modeldeck.backend.chat_messages import FinishReason, GenerationStats, TokenChoice
 from modeldeck.backend.models import LoadedModel, LoadStage
 from modeldeck.backend.protocol import (
+    IMPORTED,
     PROTOCOL_VERSION,
     CopyWritten,
     CountTokens,
@@ -125,6 +126,8 @@ class _Engine:
         """No hello."""
 
     def say_ready(self, _: str) -> None:
+        sys.stderr.write(f"{IMPORTED}\n")
+        sys.stderr.flush()
         self.send(EngineReady({"python": "3.11", "torch": "scripted", "transformers": "scripted"}))
 
     def say_progress(self, rest: str) -> None:

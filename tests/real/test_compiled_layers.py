@@ -37,11 +37,13 @@ def folder(libraries: None, tmp_path_factory: pytest.TempPathFactory, monkeypatc
     return folder
 
 
-def with_graph(kind: str = "llama", **options: Any) -> tuple[Talk, list[str]]:
+def with_graph(kind: str = "llama", dtype: Any = None) -> tuple[Talk, list[str]]:
     """After the graph was made, and before the first reply; and what is said in the log from then on."""
     from modeldeck.backend.engine.graph_decoding import GraphDecoder
 
-    talk = Talk.with_model(kind, **options)
+    talk = Talk.with_model(kind)
+    if dtype is not None:
+        talk.replier._model.to(dtype)
     talk.replier._graph = GraphDecoder(talk.replier._model, 4096, lambda step: step)
     log: list[str] = []
     talk.replier._log = log.append
@@ -59,33 +61,84 @@ def use_spare_time(talk: Talk) -> None:
         sleep(0.05)
 
 
-def compiled_here() -> int:
-    """How many graphs this process compiled itself, instead of finding them in the cache."""
+def compiled_here() -> tuple[int, int]:
+    """How many graphs this process compiled itself, and how many it found in the cache."""
     from torch._dynamo.utils import counters
 
-    return int(counters["inductor"]["fxgraph_cache_miss"])
+    found = counters["inductor"]
+    return int(found["fxgraph_cache_miss"] + found["fxgraph_cache_bypass"]), int(found["fxgraph_cache_hit"])
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt_neox"])
 def test_replies_are_the_same_and_a_later_load_takes_up_what_is_kept(
-    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Talk.with_model(kind)
-    talk, log = with_graph(kind)
-    before = compiled_here()
+    import torch
+
+    torch.compiler.reset()
+    plain = Talk.with_model()
+    talk, log = with_graph()
+    itself, found = compiled_here()
     assert talk.say(QUESTIONS[0])[0] == plain.say(QUESTIONS[0])[0]
     use_spare_time(talk)
     assert [THROUGH in line for line in log] == [True], log
+    assert compiled_here() == (itself, found + 1)
     for question, settings in zip(QUESTIONS[1:], (GREEDY, SAMPLED), strict=True):
         assert talk.say(question, settings)[0] == plain.say(question, settings)[0]
 
+    torch.compiler.reset()  # another process knows nothing of this one
     monkeypatch.setattr(subprocess, "Popen", None)  # nothing is started any more
-    again, log = with_graph(kind)
+    again, log = with_graph()
     assert again.say(QUESTIONS[0])[0] == plain.turns[1].content
     use_spare_time(again)
     assert [THROUGH in line for line in log] == [True], log
-    assert compiled_here() == before
+    assert compiled_here() == (itself, found + 2)
     assert any((folder / "code").iterdir())
+
+
+def test_in_16_bits_too_the_engine_finds_what_was_compiled_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    torch.compiler.reset()
+    monkeypatch.setattr("modeldeck.backend.engine.layer_compiler._DTYPES", (torch.bfloat16,))
+    talk, log = with_graph("gpt_neox", torch.bfloat16)
+    itself, found = compiled_here()
+    talk.say(QUESTIONS[0])
+    use_spare_time(talk)
+    assert [THROUGH in line for line in log] == [True], log
+    assert compiled_here() == (itself, found + 1)
+    assert talk.say(QUESTIONS[1])[1].new_tokens == 16
+
+
+def test_an_engine_that_dies_of_taking_them_up_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modeldeck.backend.engine.fixed_step import FixedStep
+    from modeldeck.backend.engine.layer_compiler import LayerCompiler, State
+
+    monkeypatch.setattr(LayerCompiler, "state", lambda _self: State.READY)
+    monkeypatch.setattr(LayerCompiler, "import_compiler", lambda _self: False)
+    said: list[str] = []
+
+    def crashes(step: FixedStep, *_args: object) -> FixedStep:
+        said.extend(file.read_text() for file in folder.glob("*.json"))
+        return step
+
+    monkeypatch.setattr(FixedStep, "with_compiled", crashes)
+    talk, log = with_graph()
+    talk.say(QUESTIONS[0])
+    use_spare_time(talk)
+    assert said == ['{"left":"taking them up ended the engine"}']
+    assert [file.read_text() for file in folder.glob("*.json")] == ['{"left":""}']
+    assert THROUGH in log[0]
+
+
+def test_of_an_error_that_the_compiler_wraps_the_root_is_told() -> None:
+    from modeldeck.backend.engine.failures import root_of
+
+    class Wrapped(Exception):
+        inner_exception = MemoryError("CUDA out of memory")
+
+    error = RuntimeError("Set TORCHDYNAMO_VERBOSE=1")
+    error.__cause__ = Wrapped()
+    assert root_of(error) is Wrapped.inner_exception
 
 
 def test_nothing_is_compiled_before_the_first_reply() -> None:
@@ -99,7 +152,8 @@ def test_nothing_is_compiled_before_the_first_reply() -> None:
 @pytest.mark.parametrize(
     ("words", "starts"),
     [
-        ("No C++ compiler was found", 1),
+        ("AssertionError: no such kernel", 1),
+        ("No C++ compiler was found", 2),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB", 2),
         ("OSError: [Errno 28] No space left on device", 2),
     ],
@@ -214,7 +268,7 @@ def test_a_message_in_the_middle_of_taking_them_up_goes_first_and_the_next_load_
         plain.turns.clear()
 
 
-def test_one_that_takes_long_to_take_up_is_left_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_takes_long_to_take_up_is_left_until_the_next_load(monkeypatch: pytest.MonkeyPatch) -> None:
     from modeldeck.backend.engine.fixed_step import FixedStep
     from modeldeck.backend.engine.layer_compiler import LayerCompiler, State
 
@@ -232,8 +286,8 @@ def test_one_that_takes_long_to_take_up_is_left_for_good(monkeypatch: pytest.Mon
     talk, log = with_graph()
     talk.say(QUESTIONS[0])
     use_spare_time(talk)
-    assert log == ["Layers are not compiled: to take up what is kept took 0.1 seconds."]
-    assert kept == [True]
+    assert log == ["Layers are not compiled, until the next load: to take up what is kept took 0.1 seconds."]
+    assert kept == [False]
 
 
 def test_a_message_in_between_goes_first() -> None:

@@ -60,6 +60,8 @@ def test_wide_with_a_model_loaded(snap_compare: SnapCompare) -> None:
         await pilot.press("enter")
         await until_status(pilot, ModelStatus.LOADED)
         await still(pilot, "u Unload")
+        await still(pilot, "⏎ Chat")
+        await still(pilot, "512 tokens")
 
     assert snap_compare(deck(), terminal_size=WIDE, run_before=load)
 

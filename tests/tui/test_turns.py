@@ -141,7 +141,9 @@ class TestVersions:
             assert app.replier.modes[1] == (ReplyMode.CONTINUE, None, "starter")
             assert questions(app) == ["one"]
             await key(app, pilot, "C")
-            await wait_until(pilot, lambda: "This reply ended by itself; R asks again." in screen_text(app))
+            await wait_until(
+                pilot, lambda: "It ended by itself, or at a stop string; R asks again." in screen_text(app)
+            )
             assert len(app.replier.asked) == 2
 
     async def test_nothing_of_it_while_a_reply_runs_or_without_a_turn(self) -> None:

@@ -108,8 +108,8 @@ class EngineScreen(PanesScreen):
         current = manager.residents.current
         self.engine = EngineView.of(manager, self.loads.name_of, self.loads.news.advice)
         self.model_name = self.loads.name_of(current.model_id) if current is not None else ""
-        others = [one.model_id for one in manager.residents] if manager.loaded is None else []
-        self.other_name = self.loads.name_of(others[0]) if others else ""
+        others = [one.model_id for one in manager.residents if one.status is ModelStatus.LOADED]
+        self.other_name = self.loads.name_of(others[0]) if others and manager.loaded is None else ""
         self.browser.held = held_rows(manager)
         if (pids := manager.model_pids) != self._pids_seen:
             self._pids_seen = pids
