@@ -18,6 +18,8 @@ from modeldeck.config.generation import GenerationSettings
 from tests.real.repliers import GREEDY, Talk
 
 pytestmark = pytest.mark.filterwarnings("default")  # the compiler's imports warn of their own
+ALONE = "MODELDECK_TEST_ALONE"
+alone = pytest.mark.skipif(ALONE not in os.environ, reason="test_in_a_process_as_fresh_as_an_engine runs it")
 PATIENCE = 180.0
 QUESTIONS = ("What is the capital of France?", "And of Germany?", "Which is larger?")
 SAMPLED = GenerationSettings(do_sample=True, temperature=0.8, seed=3, max_new_tokens=16)
@@ -69,6 +71,15 @@ def compiled_here() -> tuple[int, int]:
     return int(found["fxgraph_cache_miss"] + found["fxgraph_cache_bypass"]), int(found["fxgraph_cache_hit"])
 
 
+def test_in_a_process_as_fresh_as_an_engine() -> None:
+    """What other tests leave behind in this one is part of what the compiler's cache goes by."""
+    command = [sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider", "-k", "is_kept or in_16_bits"]
+    environment = os.environ | {ALONE: "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=290, check=False)
+    assert "2 passed" in done.stdout, done.stdout[-3000:]
+
+
+@alone
 def test_replies_are_the_same_and_a_later_load_takes_up_what_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +106,7 @@ def test_replies_are_the_same_and_a_later_load_takes_up_what_is_kept(
     assert any((folder / "code").iterdir())
 
 
+@alone
 def test_in_16_bits_too_the_engine_finds_what_was_compiled_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
