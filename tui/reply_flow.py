@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
 
+_SPARING_SECONDS = 0.2
+"""A reply is painted so often where the model computes on the cores that painting needs."""
+
+
 class ReplyFlow:
     """Has the loaded model reply, one reply at a time."""
 
@@ -147,7 +151,7 @@ class ReplyFlow:
             reply.status = lambda: clock.line(monotonic())
             reply.on_paint = self._tell_progress
             if self._on_cpu:
-                reply.spare_the_cores()
+                reply.repaint_seconds = _SPARING_SECONDS
         error: BackendError | None = None
         mode = ReplyMode.CONTINUE if goes_on else turn.mode
         try:
@@ -172,20 +176,13 @@ class ReplyFlow:
         async with aclosing(asked) as pieces:
             async for piece in pieces:
                 match piece:
-                    case TokensGenerated(reasoning=True):
-                        turn.think(piece.text)
-                        self._progress = clock.saw(piece.new_tokens, monotonic()), piece.new_tokens
-                        if reply is not None:
-                            reply.think(piece.text)
-                        else:
-                            self._tell_progress()
                     case TokensGenerated():
-                        turn.add(piece.text)
+                        (turn.think if piece.reasoning else turn.add)(piece.text)
                         self._progress = clock.saw(piece.new_tokens, monotonic()), piece.new_tokens
-                        if reply is not None:
-                            reply.write(piece.text)
-                        else:
+                        if reply is None:
                             self._tell_progress()
+                        else:
+                            (reply.think if piece.reasoning else reply.write)(piece.text)
                     case PrefillProgress():
                         clock.read = (piece.done, piece.total)
                     case GenerationFinished():

@@ -97,10 +97,8 @@ class TurnFlow:
         if (model := self._free_model()) is None:
             return
         if not turn.can_continue:
-            ended = (
-                "It ended by itself, or at a stop string" if turn.reply else "There is no reply here that could go on"
-            )
-            self._panel.say(f"{ended}; R asks again.")
+            why = "It ended by itself, or at a stop string" if turn.reply else "No reply here could go on"
+            self._panel.say(f"{why}; R asks again.")
             return
         self._panel.replies.go_on(turn, model)
 

@@ -73,7 +73,7 @@ def main() -> None:
 def compile_layer(wanted: LayerToCompile) -> None:
     """Compile the first layer and try it. Raises whatever the compiler raises, RuntimeError where the two differ."""
     device, dtype = torch.device(wanted.device), _dtype(wanted.dtype)
-    model = _without_weights(wanted, dtype)
+    model = _without_weights(wanted)
     layer = layers_of(decoder_of(model))[0]
     position = torch.zeros((1, 1), dtype=torch.long, device=device)
     args, kwargs = _arguments(model, layer, position, wanted)
@@ -94,11 +94,11 @@ def compile_layer(wanted: LayerToCompile) -> None:
         raise RuntimeError("the compiled layer computes something else")
 
 
-def _without_weights(wanted: LayerToCompile, dtype: torch.dtype) -> Any:
+def _without_weights(wanted: LayerToCompile) -> Any:
     config: Any = CONFIG_MAPPING[wanted.config["model_type"]].from_dict(wanted.config)
     config._attn_implementation = wanted.attention
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    torch.set_default_dtype(_dtype(wanted.dtype))
     try:
         with torch.device("meta"):
             model = getattr(importlib.import_module(wanted.module), wanted.model_class)(config)

@@ -24,8 +24,6 @@ from modeldeck.tui.wrapping import GrowingText
 
 REPAINT_SECONDS = 0.1
 """A reply is painted at most so often, however fast its pieces come."""
-_SPARING_SECONDS = 0.2
-"""Where the model computes on the cores that painting needs."""
 
 
 class StreamedReply(Widget):
@@ -61,23 +59,21 @@ class StreamedReply(Widget):
         self._thought = ThoughtRows()
         self._thought_grew = False
         self._paint_due = inf
-        self._repaint_seconds = REPAINT_SECONDS
-        self._painted_rows = 0
         self._blocks: list[str] = []
         self._drawn: list[list[Strip]] = []
         self._stale: set[int] = set()
-        self._width = 0
+        self._width = self._painted_rows = 0
         self._rows: list[Strip] = []
         self._tail = GrowingText(1)
-        self._tail_text = ""
+        self._tail_text = self._line = ""
         self._tail_opened = -1
-        self._line = ""
         self._state = "running"
         self._look = Look("default", "default", "default", True)
         self._base = Style()
         self._renderer: MarkdownRenderer | None = None
         self.status: Callable[[], str] = str
         """What the quiet line says while the reply runs; asked at every repaint."""
+        self.repaint_seconds = REPAINT_SECONDS
         self.on_paint: Callable[[], object] = lambda: None
         """Called with every repaint: what moves with the reply is drawn in its frames, for each costs as much."""
 
@@ -96,10 +92,6 @@ class StreamedReply(Widget):
         self._thought.write(text)
         self._thought_grew = True
         self._paint_if_due()
-
-    def spare_the_cores(self) -> None:
-        """Paint less often: the model computes on them."""
-        self._repaint_seconds = _SPARING_SECONDS
 
     def fold(self) -> bool:
         """Show the reasoning, or fold it; returns False where there is none."""
@@ -241,7 +233,7 @@ class StreamedReply(Widget):
         """With a piece, or else by the clock."""
         now = monotonic()
         if now >= self._paint_due:
-            self._paint_due = now + 0.9 * self._repaint_seconds  # pieces come as often, and never quite evenly
+            self._paint_due = now + 0.9 * self.repaint_seconds  # pieces come as often, and never quite evenly
             self._paint()
             self.on_paint()
 
