@@ -16,7 +16,7 @@ from benchmarks.figures import FEWEST_ROUNDS
 from benchmarks.report import Report, Results
 from modeldeck.backend.devices import available_devices
 
-_ON_GPU = ("decode", "estimate")
+_ON_GPU = ("decode", "estimate", "gpu_load")
 _BY_NAME = ("cycles", "estimate", "filter", "generate", "growth", "serve", "stream")
 """Cycles, soaks, tables, and what the table of targets does not ask for; the others take three quarters of an hour."""
 
@@ -52,7 +52,7 @@ def main() -> None:
         print(f"skipped: {', '.join(wanted)}, for there is no GPU on this machine")
         return
     for name in wanted:
-        report = Report(f"{name}-gpu" if options.gpu else name)
+        report = Report(name if not options.gpu or name.startswith("gpu") else f"{name}-gpu")
         importlib.import_module(f"benchmarks.{name}").main(options.pairs, report)
         if options.pairs >= FEWEST_ROUNDS:
             _keep(report)

@@ -30,9 +30,12 @@ def table(results: Results) -> str:
     """Every figure that has a target, for the README; those of a GPU apart, with their machine."""
     runs = results.benchmarks.values()
     found = _TABLE + _aimed(run for run in runs if not run.machine.gpus)
+    elsewhere: dict[str, list[Benchmark]] = {}
     for run in runs:
         if run.machine.gpus:
-            found += f"\nOn another machine, {_machine(run)}\n\n{_TABLE}{_aimed([run])}"
+            elsewhere.setdefault(f"{run.date}. {_machine(run.machine)}", []).append(run)
+    for where, together in elsewhere.items():
+        found += f"\nOn another machine, {where}.\n\n{_TABLE}{_aimed(together)}"
     return found
 
 
@@ -56,7 +59,9 @@ def write(results: Results) -> None:
 
 
 def _section(run: Benchmark) -> str:
-    return "\n".join([f"## {run.name}\n", _machine(run), "", *_body(run)])
+    busy = f"load {run.machine.load:g} before it began"
+    where = f"{run.date}, {run.seconds / 60:.1f} minutes. {_machine(run.machine)}; {busy}."
+    return "\n".join([f"## {run.name}\n", where, "", *_body(run)])
 
 
 def _body(run: Benchmark) -> Iterator[str]:
@@ -70,14 +75,12 @@ def _body(run: Benchmark) -> Iterator[str]:
         yield f"![{chart.title}](../docs/plots/{chart.name}.svg)\n"
 
 
-def _machine(run: Benchmark) -> str:
-    machine: Machine = run.machine
+def _machine(machine: Machine) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     gpus = f", {', '.join(machine.gpus)}" if machine.gpus else ", no GPU"
     return (
-        f"{run.date}, {run.seconds / 60:.1f} minutes. {machine.processor}, {machine.cores} cores, "
-        f"{machine.memory_gb:g} GB{gpus}; {machine.system}, Python {machine.python}, {packages}; "
-        f"load {machine.load:g} before it began."
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_gb:g} GB{gpus}; {machine.system}, "
+        f"Python {machine.python}, {packages}"
     )
 
 

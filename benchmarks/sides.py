@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -75,6 +76,35 @@ def engine(home: Path) -> Iterator[Engine]:
     """Our engine, ready: what the app's spare is."""
     with running_engine(home, as_users_have_it() | {"MODELDECK_COMPILED": str(home / "compiled")}) as side:
         yield side
+
+
+class Ahead:
+    """Starts so many engines at the same time, ahead of those who need them one after the other."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._starting: list[asyncio.Task[EngineClient]] = []
+
+    def __call__(self, start: EngineStarter) -> EngineStarter:
+        """Begin; what it returns gives them out, and starts further ones when there are none left."""
+
+        async def started() -> EngineClient:
+            return await start()
+
+        async def take() -> EngineClient:
+            return await (self._starting.pop() if self._starting else start())
+
+        self._starting = [asyncio.create_task(started()) for _ in range(self._count)]
+        return take
+
+    async def ready(self) -> None:
+        """Wait until those that wait are quiet."""
+        await asyncio.gather(*self._starting)
+
+    async def aclose(self) -> None:
+        """End those that nobody took."""
+        for engine in await asyncio.gather(*self._starting):
+            await engine.kill()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -30,6 +31,9 @@ LEFT_PERCENT = 2.0
 DTYPE = "bfloat16"
 """Not that of the file, so that the weights are copied, which is harder to give back than what is mapped."""
 MB = 1e6
+
+Load = Callable[[], Awaitable[float]]
+"""Its seconds."""
 
 
 class Ended(Struct, frozen=True):
@@ -56,11 +60,11 @@ def main(pairs: int, report: Report) -> None:
 
 async def _measure(model: Path, pairs: int, report: Report) -> None:
     async with our_manager() as manager:
-        start = perf_counter()
-        await _load(manager, model)
-        usual = perf_counter() - start
+        held = partial(our_bytes, manager)
+        load = partial(load_seconds, manager, model, device="cpu", dtype=DTYPE)
+        usual = await load()
         await manager.unload()
-        cancelled = [await _cancel(manager, model, random.uniform(0, usual)) for _ in range(2 * pairs)]
+        cancelled = [await cancel(manager, load, held, random.uniform(0, usual)) for _ in range(2 * pairs)]
         report.add(
             each(
                 "cancel of a load of 1 GB at a random moment, until nothing of it runs",
@@ -68,9 +72,9 @@ async def _measure(model: Path, pairs: int, report: Report) -> None:
                 target=CANCEL_MS,
                 unit="ms",
             ),
-            _left("what a cancelled load had added is left 1 s after", cancelled),
+            left("what a cancelled load had added is left 1 s after", cancelled, "PSS"),
         )
-        unloaded = [await _unload(manager, model) for _ in range(2 * pairs)]
+        unloaded = [await unload(manager, load, held) for _ in range(2 * pairs)]
     report.add(
         level(
             "unload of 1 GB, until nothing of it runs",
@@ -79,45 +83,44 @@ async def _measure(model: Path, pairs: int, report: Report) -> None:
             unit="ms",
             detail=f"{max(one.milliseconds for one in unloaded):.0f} ms at the most",
         ),
-        _left("what a load had added is left 1 s after its unload", unloaded),
+        left("what a load had added is left 1 s after its unload", unloaded, "PSS"),
     )
 
 
-def _left(what: str, ended: Sequence[Ended]) -> Figure:
+def left(what: str, ended: Sequence[Ended], kind: str) -> Figure:
+    """The shares that are left; ``kind`` says which memory it is of."""
     shares = [one.left_percent for one in ended]
     within = sum(share <= LEFT_PERCENT for share in shares)
     added = max(one.added for one in ended) / MB
-    told = f"{within} of {len(shares)} within; PSS, of up to {added:.0f} MB"
+    told = f"{within} of {len(shares)} within; {kind}, of up to {added:.0f} MB"
     return each(what, shares, target=LEFT_PERCENT, unit="%", detail=told)
 
 
-async def _load(manager: PipelineManager, model: Path) -> None:
-    await load_seconds(manager, model, device="cpu", dtype=DTYPE)
-
-
-async def _cancel(manager: PipelineManager, model: Path, seconds: float) -> Ended:
+async def cancel(manager: PipelineManager, load: Load, held: Callable[[], int], seconds: float) -> Ended:
+    """Begin a load and cancel it after so long; ``held`` reads the bytes that we hold."""
     await manager.warm()
-    before = our_bytes(manager)
-    load = asyncio.create_task(_load(manager, model))
+    before = held()
+    loading = asyncio.ensure_future(load())
     await asyncio.sleep(seconds)
-    added = our_bytes(manager) - before
+    added = held() - before
     took = await _timed(manager.cancel_load)
     with suppress(LoadCancelled):
-        await load
+        await loading
     if manager.status is not ModelStatus.NOT_LOADED:  # it was quicker than usual, and there was nothing to cancel
         took = await _timed(manager.unload)
     await asyncio.sleep(1)
-    return Ended(took, added, our_bytes(manager) - before)
+    return Ended(took, added, held() - before)
 
 
-async def _unload(manager: PipelineManager, model: Path) -> Ended:
+async def unload(manager: PipelineManager, load: Load, held: Callable[[], int]) -> Ended:
+    """Load and unload; ``held`` reads the bytes that we hold."""
     await manager.warm()
-    before = our_bytes(manager)
-    await _load(manager, model)
-    added = our_bytes(manager) - before
+    before = held()
+    await load()
+    added = held() - before
     took = await _timed(manager.unload)
     await asyncio.sleep(1)
-    return Ended(took, added, our_bytes(manager) - before)
+    return Ended(took, added, held() - before)
 
 
 async def _timed(end: Callable[[], Awaitable[object]]) -> float:

@@ -60,8 +60,8 @@ def load(
         source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     tokenizer: Any = AutoTokenizer.from_pretrained(**source)
     done("tokenizer")
-    model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype)
-    model = model.to(device)
+    placed = {} if device == "cpu" else {"device_map": device}
+    model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=dtype, **placed)
     done("from_pretrained")
     chat = [{"role": "user", "content": "Hello"}]
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,14 +11,12 @@ from statistics import median
 
 import pytest
 
-from benchmarks.sides import load_seconds, our_manager
-from modeldeck.backend.engine_client import EngineClient
+from benchmarks.sides import Ahead, load_seconds, our_manager
 from modeldeck.backend.errors import NotEnoughMemory
 from modeldeck.backend.memory import MemoryMonitor
 from modeldeck.backend.memory_reading import MemoryReading
 from modeldeck.backend.models import ModelStatus, Quantization
 from modeldeck.backend.pipeline_manager import PipelineManager
-from modeldeck.backend.spare_engine import EngineStarter
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.tui.exit_codes import ExitCode
 from tests.fakes.driving import reply
@@ -40,28 +37,6 @@ BALLAST = (
     "held = torch.empty(max(0, free - keep), dtype=torch.uint8, device='cuda:0');"
     "torch.cuda.synchronize(); print('held', flush=True); sys.stdin.read()"
 )
-
-
-class Ahead:
-    """Starts engines that are needed one after the other at the same time: they import for seconds."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._starting: list[asyncio.Task[EngineClient]] = []
-
-    def __call__(self, start: EngineStarter) -> EngineStarter:
-        async def started() -> EngineClient:
-            return await start()
-
-        async def take() -> EngineClient:
-            return await (self._starting.pop() if self._starting else start())
-
-        self._starting = [asyncio.create_task(started()) for _ in range(self._count)]
-        return take
-
-    async def aclose(self) -> None:
-        for engine in await asyncio.gather(*self._starting):
-            await engine.kill()
 
 
 @asynccontextmanager

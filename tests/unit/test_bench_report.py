@@ -111,5 +111,5 @@ def test_every_benchmark_is_run_by_some_command() -> None:
     names = command.names()
     assert {"startup", "load", "chat", "unload"} <= set(names)
     assert set(command.chosen([], gpu=False)) < set(names)
-    assert command.chosen([], gpu=True) == ["decode", "estimate"]
+    assert command.chosen([], gpu=True) == ["decode", "estimate", "gpu_load"]
     assert command.chosen(["load"], gpu=True) == ["load"]
