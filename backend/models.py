@@ -240,6 +240,11 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What the user should know, one sentence each ("loaded from the prepared copy")."""
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU computes it, or a part of it."""
+        return "cpu" in self.device.split("+")
+
 
 class ModelStatus(StrEnum):
     """Where the manager stands with a model."""

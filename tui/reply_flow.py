@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from modeldeck.backend.chat_messages import ReplyMode
 from modeldeck.backend.errors import BackendError, GenerationError
 from modeldeck.backend.models import LoadedModel
-from modeldeck.backend.protocol import GenerationFinished, PrefillProgress, TokensGenerated
+from modeldeck.backend.protocol import SPARING_SECONDS, GenerationFinished, PrefillProgress, TokensGenerated
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.chats.figures import ReplyClock
 from modeldeck.tui.chats.references import BadReference, References, named_paths, read_references
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     from modeldeck.tui.widgets.chat_panel import ChatPanel
     from modeldeck.tui.widgets.streamed_reply import StreamedReply
-
-
-_SPARING_SECONDS = 0.2
-"""A reply is painted so often where the model computes on the cores that painting needs."""
 
 
 class ReplyFlow:
@@ -83,7 +79,7 @@ class ReplyFlow:
 
     def _start(self, model: LoadedModel, work: Coroutine[None, None, None]) -> None:
         self._model_id = model.model_id
-        self._on_cpu = "cpu" in model.device.split("+")
+        self._on_cpu = model.on_cpu
         self._progress = None
         self._stopping = False
         self._turn = None
@@ -140,41 +136,50 @@ class ReplyFlow:
         self._turn, self._shown = turn, None
         panel.lines.begin_reply(turn)
         panel.lines.refresh()
-        await panel.view.show(panel.conversation, anew=turn if goes_on else None)
-        self._shown = reply = panel.view.reply_of(turn)
+        clock = ReplyClock(monotonic())
+        showing = asyncio.create_task(self._show(turn, goes_on, clock))  # while the engine reads the prompt
         if self._stopping:  # before the engine was asked
+            await showing
             turn.state = TurnState.CANCELLED
             self._ended(turn, None)
             return
-        clock = ReplyClock(monotonic())
-        if reply is not None:
-            reply.status = lambda: clock.line(monotonic())
-            reply.on_paint = self._tell_progress
-            if self._on_cpu:
-                reply.repaint_seconds = _SPARING_SECONDS
         error: BackendError | None = None
         mode = ReplyMode.CONTINUE if goes_on else turn.mode
         try:
-            await self._stream(turn, mode, clock)
+            await self._stream(turn, mode, clock, showing)
         except BackendError as problem:
             error = problem
+        finally:
+            await showing
         if error is None and turn.state is TurnState.RUNNING:
             error = GenerationError("The engine ended the reply without saying why.")
         self._ended(turn, error)
+
+    async def _show(self, turn: Turn, goes_on: bool, clock: ReplyClock) -> None:
+        panel = self._panel
+        await panel.view.show(panel.conversation, anew=turn if goes_on else None)
+        self._shown = reply = panel.view.reply_of(turn)
+        if reply is not None and turn.state is TurnState.RUNNING:
+            reply.status = lambda: clock.line(monotonic())
+            reply.on_paint = self._tell_progress
+            if self._on_cpu:
+                reply.repaint_seconds = SPARING_SECONDS
 
     def _tell_progress(self) -> None:
         progress, self._progress = self._progress, None
         if progress is not None:
             self._panel.lines.progressed(*progress)
 
-    async def _stream(self, turn: Turn, mode: ReplyMode, clock: ReplyClock) -> None:
-        panel, reply = self._panel, self._shown
+    async def _stream(self, turn: Turn, mode: ReplyMode, clock: ReplyClock, showing: asyncio.Task[None]) -> None:
+        panel = self._panel
         messages = panel.conversation.messages(turn, mode)
         settings = panel.lines.settings_for(self._model_id) if mode is ReplyMode.CONTINUE else turn.settings
         mode = ReplyMode.RAW if turn.mode is ReplyMode.RAW else mode  # which goes on by completing what there is
         asked = panel.talker.generate(messages, settings, mode=mode, thinking=turn.thinking, model_id=self._model_id)
         async with aclosing(asked) as pieces:
             async for piece in pieces:
+                await asyncio.shield(showing)
+                reply = self._shown
                 match piece:
                     case TokensGenerated():
                         (turn.think if piece.reasoning else turn.add)(piece.text)

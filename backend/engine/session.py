@@ -19,6 +19,7 @@ from modeldeck.backend.engine.wire import Arrival, Wire
 from modeldeck.backend.errors import GenerationError, ParkingFailed
 from modeldeck.backend.protocol import (
     EXIT_DEVICE_LOST,
+    SPARING_SECONDS,
     CopyWritten,
     CountTokens,
     EngineLog,
@@ -70,7 +71,10 @@ class Session:
             self._wire.send(LoadFailed(load.request_id, kind_of(error), str(error), error.detail))
             return
         self._loaded = loaded
-        self._wire.send(LoadFinished(load.request_id, loaded.describe(monotonic() - start)))
+        described = loaded.describe(monotonic() - start)
+        if described.on_cpu:
+            self._wire.token_interval = SPARING_SECONDS
+        self._wire.send(LoadFinished(load.request_id, described))
         if loaded.unprepared is not None:
             self._copy_writer = CopyWriter(loaded.unprepared, self.log, self._copy_written)
 

@@ -27,7 +27,7 @@ from modeldeck.backend.protocol import (
 )
 
 TOKEN_INTERVAL = 0.1
-"""Seconds between two pieces of a reply; the first piece goes at once."""
+"""Seconds between two pieces of a reply, unless somebody says otherwise; the first piece goes at once."""
 _MOST_LOGS_WAITING = 256
 EXIT_BAD_REQUEST = 65
 """The exit status after a line that is not a request (EX_DATAERR of sysexits)."""
@@ -50,6 +50,7 @@ class Wire:
         """Whether the pieces are reasoning."""
         self._new_tokens = 0
         self._due = 0.0
+        self.token_interval = TOKEN_INTERVAL
         self._writing = False
         threading.Thread(target=self._run, name="wire", daemon=True).start()
 
@@ -86,7 +87,7 @@ class Wire:
             said = TokensGenerated(self._request_id, "".join(self._pieces), self._new_tokens, self._reasoning)
             self._events.append(said)
             self._pieces.clear()
-            self._due = monotonic() + TOKEN_INTERVAL
+            self._due = monotonic() + self.token_interval
 
     def _next(self) -> EngineEvent:
         with self._changed:

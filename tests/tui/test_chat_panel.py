@@ -18,7 +18,9 @@ from modeldeck.backend.chat_messages import ChatMessage
 from modeldeck.backend.errors import EngineDied, GenerationError
 from modeldeck.backend.models import LoadedModel
 from modeldeck.config.generation import GenerationSettings
+from modeldeck.tui.chats.conversation import Conversation
 from modeldeck.tui.chats.store import ChatStore
+from modeldeck.tui.chats.turns import Turn
 from modeldeck.tui.widgets import streamed_reply
 from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
 from modeldeck.tui.widgets.chat_view import ChatView
@@ -99,6 +101,18 @@ async def ask(app: ChatApp, pilot: Pilot[object], text: str) -> None:
 
 
 class TestReplying:
+    async def test_the_model_is_asked_before_the_turn_is_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with chatting() as (app, pilot):
+            drawn = ChatView.show
+
+            async def show(view: ChatView, conversation: Conversation, *, anew: Turn | None = None) -> None:
+                await wait_until(pilot, lambda: bool(app.replier.asked))
+                await drawn(view, conversation, anew=anew)
+
+            monkeypatch.setattr(ChatView, "show", show)
+            await ask(app, pilot, "What is it?")
+            assert "Hello there." in screen_text(app)
+
     async def test_a_reply_is_shown_as_markdown_with_its_figures(self) -> None:
         async with chatting("It is **bo", "ld**.\n\n- one\n", "- two\n\nEnd") as (app, pilot):
             await ask(app, pilot, "What is it?")

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from textual.message import Message
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar
 
 from benchmarks.model_tree import make_models
 from modeldeck.backend.chat_messages import FinishReason, GenerationStats
@@ -30,6 +31,7 @@ from modeldeck.tui.widgets import chat_lines
 from modeldeck.tui.widgets.chat_panel import ChatPanel
 from modeldeck.tui.widgets.key_bar import KeyBar
 from modeldeck.tui.widgets.prompt import Prompt
+from modeldeck.tui.widgets.streamed_reply import StreamedReply
 from tests.helpers import screen_text, wait_until
 from tests.terminal.harness import terminal
 from tests.tui.conftest import RoomyMachine
@@ -184,7 +186,7 @@ async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_k
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Beside a model that computes on every core, each layout of the screen is a token that comes later."""
-    monkeypatch.setattr(chat_lines, "GAUGE_SECONDS", 0.0)
+    monkeypatch.setattr(chat_lines, "PROGRESS_SECONDS", 0.0)
     app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
@@ -203,13 +205,41 @@ async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_k
         assert drawn == []
 
 
+async def test_a_reply_that_gains_a_row_is_painted_once_and_no_scroll_bar_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Textual's own widgets are painted a second time where the layout has given them another size."""
+    app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("enter", *"hi", "enter")
+        await wait_until(pilot, lambda: "one" in screen_text(app) and "esc Stop" in screen_text(app))
+        await pilot.pause()
+        painted: list[str] = []
+        for kind in (ScrollBar, StreamedReply):
+            monkeypatch.setattr(kind, "refresh", _named(kind.__name__, kind.refresh, painted))
+        monkeypatch.setattr(StreamedReply, "_paint", _told(StreamedReply._paint, painted))
+        reply = app.screen.query_one(StreamedReply)
+        for word in ("two", "three", "four"):
+            reply.write(f"\n\n{word}")
+            await wait_until(pilot, partial(_shows, app, word))
+        assert set(painted) == {"_paint", "StreamedReply"}
+        assert painted.count("StreamedReply") == painted.count("_paint")
+
+
+def _named(name: str, real: Callable[..., object], calls: list[str]) -> Callable[..., object]:
+    def instead(*given: object, **named: object) -> object:
+        calls.append(name)
+        return real(*given, **named)
+
+    return instead
+
+
 def _shows(app: ModeldeckApp, text: str) -> bool:
     return text in screen_text(app)
 
 
 def _told(real: Callable[..., object], calls: list[str]) -> Callable[..., object]:
-    def instead(*given: object, **named: object) -> object:
-        calls.append(real.__name__)
-        return real(*given, **named)
-
-    return instead
+    return _named(real.__name__, real, calls)

@@ -37,7 +37,6 @@ _logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 1.0
 """So long after its end escape is still meant for the reply; it must not lead where letters are commands."""
-_SPEED_SECONDS = 0.5
 
 
 class EngineScreen(PanesScreen):
@@ -45,7 +44,7 @@ class EngineScreen(PanesScreen):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._reply_ended = self._speed_due = -inf
+        self._reply_ended = -inf
         self._spare_error: BackendError | None = None
         self._pids_seen: tuple[int, ...] = ()
         self._copies_seen: tuple[ModelStatus, int] | None = None
@@ -156,10 +155,8 @@ class EngineScreen(PanesScreen):
         self.refresh_bindings()
 
     def on_chat_panel_reply_progressed(self, message: ChatPanel.ReplyProgressed) -> None:
-        """How fast the reply comes, no oftener than it can be read: each change draws a part of the screen anew."""
-        if (now := monotonic()) >= self._speed_due:
-            self._speed_due = now + _SPEED_SECONDS
-            self._show_speed(message.tokens_per_second)
+        """How fast the reply comes."""
+        self._show_speed(message.tokens_per_second)
 
     def on_chat_panel_reply_finished(self, message: ChatPanel.ReplyFinished) -> None:
         """The figure of the whole reply stays."""

@@ -14,14 +14,15 @@ from modeldeck.config.generation import GenerationSettings
 from modeldeck.tui.chats.figures import context_words
 from modeldeck.tui.settings_line import about_tokens, conflicts, summary
 from modeldeck.tui.widgets.prompt import Prompt
+from modeldeck.tui.widgets.writing import write
 
 if TYPE_CHECKING:
     from modeldeck.tui.chats.turns import Turn
     from modeldeck.tui.talker import SettingsSource
     from modeldeck.tui.widgets.chat_panel import ChatPanel
 
-GAUGE_SECONDS = 0.5
-"""The gauge moves so often at most while a reply runs."""
+PROGRESS_SECONDS = 1.0
+"""Gauge and speed move so often at most while a reply runs: each time they are a frame of their own."""
 
 
 class ChatLines:
@@ -31,7 +32,7 @@ class ChatLines:
         self._panel = panel
         self._generation = generation
         self._running_tokens = self._prompt_tokens = 0
-        self._gauge_due = 0.0
+        self._progress_due = 0.0
         self._set_aside: str | None = None
         """The draft, while a question that was asked before is edited in its place."""
 
@@ -78,13 +79,14 @@ class ChatLines:
         before = self._panel.conversation.path_to(turn.parent)
         self._prompt_tokens = about_tokens(before, turn.asks().content + turn.reply, "")
         self._running_tokens = 0
+        self._progress_due = 0.0
 
     def progressed(self, tokens_per_second: float, new_tokens: int) -> None:
         """The running reply grew."""
-        self._panel.post_message(self._panel.ReplyProgressed(tokens_per_second))
         self._running_tokens = new_tokens
-        if (now := monotonic()) >= self._gauge_due and self._is_drawn:
-            self._gauge_due = now + GAUGE_SECONDS
+        if (now := monotonic()) >= self._progress_due and self._is_drawn:
+            self._progress_due = now + PROGRESS_SECONDS
+            self._panel.post_message(self._panel.ReplyProgressed(tokens_per_second))
             self._show_gauge()
 
     def saving_changed(self, why: str) -> None:
@@ -105,7 +107,7 @@ class ChatLines:
         self._show_gauge()
         line = panel.query_one(".chat--warning", Static)
         line.display = bool(panel.trouble.line)
-        line.update(Content(panel.trouble.line))
+        write(line, panel.trouble.line)
         panel.refresh_bindings()
 
     @property

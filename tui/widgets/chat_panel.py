@@ -36,6 +36,7 @@ from modeldeck.tui.turn_flow import TurnFlow
 from modeldeck.tui.widgets.chat_lines import ChatLines
 from modeldeck.tui.widgets.chat_view import ChatView
 from modeldeck.tui.widgets.prompt import Prompt
+from modeldeck.tui.widgets.writing import write
 
 NO_MODEL = "No model is loaded: enter on one in the list loads it."
 RUNNING = "A reply is running; escape stops it."
@@ -217,8 +218,7 @@ class ChatPanel(Vertical):
         """Put a line beside the prompt; the next key in the prompt takes it away."""
         note = self.query_one(".chat--note", Static)
         note.set_class(warning, "-warning")
-        if str(note.content) != text:  # an update has the whole screen laid out again, and every key comes by here
-            note.update(Content(text))
+        write(note, text)  # every key comes by here
         settings = self.query_one(".chat--settings")
         settings.display = len(text) <= _SHORT_NOTE
         settings.set_class(not text, "-alone")

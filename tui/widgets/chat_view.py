@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -19,12 +21,15 @@ from modeldeck.tui.chats.turns import Turn, TurnState
 from modeldeck.tui.deck_keys import DECK_KEYS
 from modeldeck.tui.garbage import sweep
 from modeldeck.tui.widgets.question import Question
+from modeldeck.tui.widgets.writing import write
 
 if TYPE_CHECKING:
     from modeldeck.tui.widgets.streamed_reply import StreamedReply
 
 LATEST = 20
 """Turns of a long conversation that are drawn at first; hundreds would keep the keys waiting for a second."""
+_REPLY = "modeldeck.tui.widgets.streamed_reply"
+"""What draws replies takes 40 ms to import the first time, for which the loop would stand still."""
 SPARED = 5
 """Turns that are drawn beyond those before the first ones are put away; one by one would move the rest each time."""
 
@@ -105,15 +110,15 @@ class ChatView(VerticalScroll, can_focus=True):
         gone, self._shown = self._shown[same:], self._shown[:same]
         if self.chosen not in turns:
             self.chosen = None
-        if turns:
-            await asyncio.to_thread(_import_reply)
+        if turns and _REPLY not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _REPLY)
         with self.app.batch_update():
             await self._put_away(gone)
             self._empty.display = not turns
             if new := turns[start + same :]:
                 await self._mount_turns(new)
                 await self._put_away_earlier()
-        self.mark()
+            self.mark()
         self.scroll_end(animate=False)
 
     def action_scroll_home(self) -> None:
@@ -142,7 +147,7 @@ class ChatView(VerticalScroll, can_focus=True):
         """Draw the marks of the questions that are not as they were."""
         earlier = len(self._earlier)
         self._more.display = earlier > 0
-        self._more.update(Content(f"{earlier} earlier {'turn' if earlier == 1 else 'turns'}; g shows them"))
+        write(self._more, f"{earlier} earlier {'turn' if earlier == 1 else 'turns'}; g shows them")
         places: dict[int | None, list[Turn]] = {}
         for turn in self._conversation.by_number.values():
             places.setdefault(turn.parent, []).append(turn)
@@ -222,11 +227,6 @@ class ChatView(VerticalScroll, can_focus=True):
             if reply.is_attached:
                 await reply.draw()
             self._to_draw.remove(reply)
-
-
-def _import_reply() -> None:
-    """What draws replies takes 40 ms to import the first time, for which the loop would stand still."""
-    import modeldeck.tui.widgets.streamed_reply  # noqa: F401
 
 
 def _common(shown: Sequence[_Shown], turns: Sequence[Turn], anew: Turn | None) -> int:

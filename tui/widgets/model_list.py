@@ -90,6 +90,7 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         self.touched = False
         """Whether somebody has moved in the list; as long as nobody has, who fills it may keep it at its top."""
         self._showing = False
+        self._laid_out: tuple[object, ...] = ()
         self._looks: dict[str, Style] = {}
         """Styles by their class, worked out once for a theme: each costs as much as drawing a row."""
 
@@ -239,6 +240,12 @@ class ModelList(ScrollView, can_focus=True, inherit_bindings=False):
         size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
         self.set_reactive(ScrollView.virtual_size, size)
         self._scroll_update(size)
+
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        """Textual's own has the scroll bar painted whenever the screen is laid out, for each row of a reply."""
+        before = self._laid_out
+        self._laid_out = (size, virtual_size, container_size, self.styles.gutter)
+        return self._laid_out != before and super()._size_updated(size, virtual_size, container_size, layout)
 
     def _keep_in_view(self) -> None:
         if self._height <= 0:

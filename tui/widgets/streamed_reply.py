@@ -47,8 +47,8 @@ class StreamedReply(Widget):
     }
     """
 
-    virtual_size = Reactive(Size(0, 0), layout=False)
-    """It scrolls nothing; Textual's own would have the screen laid out a second time whenever a row is added."""
+    virtual_size = Reactive(Size(0, 0), layout=False, repaint=False)
+    """It scrolls nothing; Textual's own would have the screen laid out and painted again whenever a row is added."""
 
     def __init__(self, model_name: str, draw_later: Callable[[StreamedReply], None]) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class StreamedReply(Widget):
         self._width = self._painted_rows = 0
         self._rows: list[Strip] = []
         self._tail = GrowingText(1)
-        self._tail_text = self._line = ""
+        self._tail_text, self._line = "", " "  # a row of its own, or the first paint would have the screen laid out
         self._tail_opened = -1
         self._state = "running"
         self._look = Look("default", "default", "default", True)
@@ -138,7 +138,8 @@ class StreamedReply(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """All rows at this width."""
         self._fit(width)
-        return self._height
+        self._painted_rows = self._height
+        return self._painted_rows
 
     def render_line(self, y: int) -> Strip:
         """One row."""
@@ -243,8 +244,7 @@ class StreamedReply(Widget):
         self._thought_grew = False
         self._take_waiting()
         self._line = clean_text(self.status())
-        self._painted_rows = self._height
-        if self._painted_rows != rows:
+        if self._height != rows:
             self.refresh(layout=True)
         else:
             self.refresh(Region(0, first, self.size.width, rows - first))
