@@ -27,6 +27,16 @@ class Placement:
     names: dict[str, str] = field(default_factory=dict)
     """What PyTorch calls a device, to what the request calls it, where that differs."""
 
+    @property
+    def gpus(self) -> list[str]:
+        """Those on CUDA that may get weights, as PyTorch calls them."""
+        if isinstance(self.device_map, dict):
+            return [name for name in self.device_map.values() if name.startswith("cuda")]
+        if self.device_map is None:
+            return []
+        indices = range(torch.cuda.device_count()) if self.max_memory is None else self.max_memory
+        return [f"cuda:{index}" for index in indices if index != "cpu"]
+
     def devices_of(self, model: torch.nn.Module) -> str:
         """Where the parameters really are: ``cpu``, ``cuda:0``, or several joined with ``+``."""
         found = {"disk" if p.device.type == "meta" else str(p.device) for p in model.parameters()}

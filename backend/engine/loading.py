@@ -24,6 +24,7 @@ from modeldeck.backend.engine.images import Images
 from modeldeck.backend.engine.kernels import drop_kernels
 from modeldeck.backend.engine.metering import peak_bytes
 from modeldeck.backend.engine.model_classes import auto_class, is_multimodal, replying_part
+from modeldeck.backend.engine.opening import open_beside
 from modeldeck.backend.engine.pickles import guarded_pickles
 from modeldeck.backend.engine.prepared import UnpreparedCopy, is_current
 from modeldeck.backend.engine.progress import Progress, tensor_sizes, weights_reported
@@ -143,6 +144,7 @@ def _load(
     source: Source, request: LoadRequest, progress: Progress, log: Log, copies: GgufCopies | None = None
 ) -> Loaded:
     placement = placement_for(request)
+    open_beside(placement.gpus)
     with _quick(source, progress), guarded_pickles(allowed=request.allow_pickles):
         progress.stage(LoadStage.READING_CONFIG)
         config = _read_config(source, request)

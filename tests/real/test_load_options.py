@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -186,6 +187,44 @@ class TestPlacement:
         found = self.placed("cuda:1", memory_limits={"cuda:1": 100, "cpu": 50})
         assert (found.device_map, found.max_memory) == ("auto", {1: 100, "cpu": 50})
 
+    def test_the_gpus_that_may_get_weights_are_opened_and_no_others(self) -> None:
+        assert self.placed("cuda:0", gpu_uuids=UUIDS).gpus == ["cuda:1"]
+        assert self.placed("cuda:1", memory_limits={"cuda:1": 100, "cpu": 50}).gpus == ["cuda:1"]
+        assert self.placed("auto").gpus == ["cuda:0", "cuda:1"]
+        assert self.placed("cpu").gpus == []
+
     def test_a_gpu_that_is_not_there_is_told_with_those_that_are(self) -> None:
         with pytest.raises(LoadError, match=r"no device cuda:4 on this machine; it finds cuda:0, cuda:1"):
             self.placed("cuda:0+cuda:4")
+
+
+class TestOpening:
+    def test_what_is_launched_ahead_can_be_launched_on_any_device(self) -> None:
+        import torch
+
+        from modeldeck.backend.engine.opening import launch_usual_kernels
+
+        launch_usual_kernels(torch.device("cpu"))
+
+    def test_a_device_that_cannot_be_opened_is_left_to_the_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from modeldeck.backend.engine.opening import open_beside
+
+        cried: list[object] = []
+        monkeypatch.setattr(threading, "excepthook", cried.append)
+        open_beside(["cuda:99"])
+        for thread in threading.enumerate():
+            if thread.name == "opening cuda:99":
+                thread.join(30)
+        assert cried == []
+
+    def test_a_load_opens_the_gpus_of_its_placement(self, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from modeldeck.backend.engine import loading
+        from modeldeck.backend.engine.devices import Placement
+        from modeldeck.backend.engine.progress import Progress
+
+        opened: list[list[str]] = []
+        monkeypatch.setattr(loading, "open_beside", opened.append)
+        monkeypatch.setattr(Placement, "gpus", ["cuda:7"])
+        request = LoadRequest(model_id="m", path=str(llama), device="cpu")
+        loading.load_model(request, Progress(lambda _event: None, 1), lambda _line: None)
+        assert opened == [["cuda:7"]]
