@@ -20,7 +20,7 @@ from textual.worker import WorkerFailed
 
 from modeldeck.backend.text import clean_name, clean_paste, clean_text
 from modeldeck.tui.ascii_filter import AsciiFilter
-from modeldeck.tui.control_guard import ControlGuard
+from modeldeck.tui.control_guard import ControlGuard, InOne
 from modeldeck.tui.key_order import KeyOrder
 from modeldeck.tui.messages import PanesMounted
 from modeldeck.tui.screens.main import MainScreen
@@ -87,6 +87,7 @@ class ModeldeckApp(App[int], inherit_bindings=False):
         self._own_filters: list[LineFilter] = [ControlGuard()]
         if services.settings.ascii:
             self._own_filters.append(AsciiFilter(sys.__stderr__.encoding if sys.__stderr__ is not None else "utf-8"))
+        self._line_filter = InOne(self._own_filters)
         self._key_order = KeyOrder(self, super().on_event)
         self._terminal = TerminalGuard(self._leave, lambda: services.manager.engine_pids)
 
@@ -109,7 +110,10 @@ class ModeldeckApp(App[int], inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """The last look at every line before the terminal gets it."""
-        return [*super().get_line_filters(), *self._own_filters]
+        filters = (*super().get_line_filters(), *self._own_filters)
+        if filters != self._line_filter.filters:
+            self._line_filter = InOne(filters)
+        return [self._line_filter]
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy what is harmless when it is pasted into a shell."""

@@ -7,6 +7,7 @@ replaces had no width.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rich.segment import Segment
 from textual.color import Color
@@ -28,6 +29,20 @@ class ControlGuard(LineFilter):
             Segment(clean_line(text), style.update_link(None) if style is not None else None, control)
             for text, style, control in segments
         ]
+
+
+class InOne(LineFilter):
+    """Several filters as one: Textual looks up each filter's result for each line of each widget in every frame."""
+
+    def __init__(self, filters: Sequence[LineFilter]) -> None:
+        super().__init__()
+        self.filters = tuple(filters)
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """What they make of it, one after the other."""
+        for one in self.filters:
+            segments = one.apply(segments, background)
+        return segments
 
 
 def _is_dangerous(segment: Segment) -> bool:

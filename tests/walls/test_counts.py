@@ -229,6 +229,14 @@ async def test_a_reply_that_gains_a_row_is_painted_once_and_no_scroll_bar_with_i
         assert painted.count("StreamedReply") == painted.count("_paint")
 
 
+async def test_every_line_has_one_filter_which_stays_the_same() -> None:
+    app = deck("ready\nserve")
+    async with app.run_test():
+        (first,) = app.get_line_filters()
+        (second,) = app.get_line_filters()
+        assert first is second
+
+
 def _named(name: str, real: Callable[..., object], calls: list[str]) -> Callable[..., object]:
     def instead(*given: object, **named: object) -> object:
         calls.append(name)
