@@ -54,7 +54,7 @@ def main() -> None:
     for name in wanted:
         report = Report(name if not options.gpu or name.startswith("gpu") else f"{name}-gpu")
         importlib.import_module(f"benchmarks.{name}").main(options.pairs, report)
-        if options.pairs >= FEWEST_ROUNDS:
+        if options.pairs >= FEWEST_ROUNDS and report.whole().figures:
             _keep(report)
 
 

@@ -46,6 +46,7 @@ async def _measure(model: Path, pairs: int, report: Report) -> None:
 
     with peer() as warm:
         async with aclosing(Ahead(2 * rounds + 1)) as ahead, our_manager(started=ahead) as manager:
+            await manager.warm()
             await ahead.ready()
             load = partial(load_seconds, manager, model, device=_DEVICE)
             await load()

@@ -98,8 +98,9 @@ class Ahead:
         return take
 
     async def ready(self) -> None:
-        """Wait until those that wait are quiet."""
-        await asyncio.gather(*self._starting)
+        """Wait until those that nobody took have imported everything, and are quiet."""
+        for engine in await asyncio.gather(*self._starting):
+            await engine.until_ready()
 
     async def aclose(self) -> None:
         """End those that nobody took."""

@@ -175,15 +175,20 @@ class ReplyFlow:
         messages = panel.conversation.messages(turn, mode)
         settings = panel.lines.settings_for(self._model_id) if mode is ReplyMode.CONTINUE else turn.settings
         mode = ReplyMode.RAW if turn.mode is ReplyMode.RAW else mode  # which goes on by completing what there is
+        stopped = False
         asked = panel.talker.generate(messages, settings, mode=mode, thinking=turn.thinking, model_id=self._model_id)
         async with aclosing(asked) as pieces:
             async for piece in pieces:
+                now = monotonic()
                 await asyncio.shield(showing)
                 reply = self._shown
+                if self._stopping and not stopped:  # while a parked model was woken there was nothing to stop
+                    stopped = True
+                    await panel.talker.stop_reply(self._model_id)
                 match piece:
                     case TokensGenerated():
                         (turn.think if piece.reasoning else turn.add)(piece.text)
-                        self._progress = clock.saw(piece.new_tokens, monotonic()), piece.new_tokens
+                        self._progress = clock.saw(piece.new_tokens, now), piece.new_tokens
                         if reply is None:
                             self._tell_progress()
                         else:

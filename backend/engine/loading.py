@@ -144,13 +144,13 @@ def _load(
     source: Source, request: LoadRequest, progress: Progress, log: Log, copies: GgufCopies | None = None
 ) -> Loaded:
     placement = placement_for(request)
-    open_beside(placement.gpus)
     with _quick(source, progress), guarded_pickles(allowed=request.allow_pickles):
         progress.stage(LoadStage.READING_CONFIG)
         config = _read_config(source, request)
         drop_kernels(config, log)
         refuse_impossible(request, config, is_gguf=source.gguf is not None)
         refuse_impossible_adapter(request.adapter)
+        open_beside(placement.gpus)
         with _reading(source, placement, progress):
             progress.stage(LoadStage.READING_TOKENIZER)
             tokenizer = _read_tokenizer(source, request, config)

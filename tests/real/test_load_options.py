@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from modeldeck.backend.catalog.catalog import read_model
+from modeldeck.backend.engine.wire import TOKEN_INTERVAL
 from modeldeck.backend.errors import LoadError
 from modeldeck.backend.estimate.estimating import count_parts
 from modeldeck.backend.models import DeviceMap, LoadRequest, ModelSource, Quantization
-from modeldeck.backend.protocol import LoadFailed, LoadFinished
+from modeldeck.backend.protocol import SPARING_SECONDS, Load, LoadFailed, LoadFinished
 from tests.real.engine import Engine, running_engine
 
 pytestmark = [pytest.mark.usefixtures("libraries"), pytest.mark.filterwarnings("ignore")]
@@ -228,3 +229,11 @@ class TestOpening:
         request = LoadRequest(model_id="m", path=str(llama), device="cpu")
         loading.load_model(request, Progress(lambda _event: None, 1), lambda _line: None)
         assert opened == [["cuda:7"]]
+
+
+def test_an_engine_whose_model_computes_on_the_cpu_tells_its_reply_in_fewer_pieces(llama: Path) -> None:
+    from modeldeck.backend.engine.session import Session
+
+    wire: Any = SimpleNamespace(token_interval=TOKEN_INTERVAL, send=lambda _event: None)
+    Session(wire).load(Load(1, LoadRequest(model_id="m", path=str(llama), device="cpu")))
+    assert wire.token_interval == SPARING_SECONDS > TOKEN_INTERVAL

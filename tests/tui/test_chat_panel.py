@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -17,10 +19,11 @@ from modeldeck import tui
 from modeldeck.backend.chat_messages import ChatMessage
 from modeldeck.backend.errors import EngineDied, GenerationError
 from modeldeck.backend.models import LoadedModel
+from modeldeck.backend.reply import ReplyEvent
 from modeldeck.config.generation import GenerationSettings
 from modeldeck.tui.chats.conversation import Conversation
 from modeldeck.tui.chats.store import ChatStore
-from modeldeck.tui.chats.turns import Turn
+from modeldeck.tui.chats.turns import Turn, TurnState
 from modeldeck.tui.widgets import streamed_reply
 from modeldeck.tui.widgets.chat_panel import NO_MODEL, RUNNING, ChatPanel
 from modeldeck.tui.widgets.chat_view import ChatView
@@ -161,6 +164,71 @@ class TestReplying:
             assert len(app.replier.asked[1][0]) == 3
             assert "SmolLM2-135M" in screen_text(app)
             assert "Qwen3-8B" in screen_text(app)
+
+
+class Waking(FakeReplier):
+    """A model that is parked: until it is awake there is no reply to be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("one ", "two")
+        self.gate.clear()
+        self.woken = asyncio.Event()
+        self.waking = False
+
+    async def generate(self, *given: Any, **named: Any) -> AsyncGenerator[ReplyEvent, None]:
+        self.waking = True
+        await self.woken.wait()
+        async for event in super().generate(*given, **named):
+            yield event
+
+    async def stop_reply(self, model_id: str | None = None) -> None:
+        if self.woken.is_set():
+            await super().stop_reply(model_id)
+
+
+def state_of_last(app: ChatApp) -> TurnState:
+    return app.panel.conversation.turns[-1].state
+
+
+class TestStops:
+    async def test_a_stop_while_the_turn_is_being_drawn_is_heard(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with chatting() as (app, pilot):
+            app.replier.gate.clear()
+            real, may_draw = ChatView.show, asyncio.Event()
+
+            async def show(view: ChatView, conversation: Conversation, *, anew: Turn | None = None) -> None:
+                await may_draw.wait()
+                await real(view, conversation, anew=anew)
+
+            monkeypatch.setattr(ChatView, "show", show)
+            await say(pilot, "What is it?")
+            await wait_until(pilot, lambda: bool(app.replier.asked))
+            assert await app.panel.stop_reply()
+            may_draw.set()
+            await wait_until(pilot, lambda: not app.panel.replying and _shows(app, "cancelled"))
+            assert state_of_last(app) is TurnState.CANCELLED
+
+    async def test_a_stop_while_the_model_is_woken_is_heard_when_it_is_awake(self) -> None:
+        replier = Waking()
+        app = ChatApp(replier)
+        async with app.run_test() as pilot:
+            await say(pilot, "What is it?")
+            await wait_until(pilot, lambda: replier.waking)
+            assert await app.panel.stop_reply()
+            replier.woken.set()
+            await wait_until(pilot, lambda: not app.panel.replying and _shows(app, "cancelled"))
+            assert state_of_last(app) is TurnState.CANCELLED
+
+    async def test_a_turn_that_cannot_be_drawn_ends_the_reply(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with chatting() as (app, pilot):
+
+            async def show(_view: ChatView, _conversation: Conversation, *, anew: Turn | None = None) -> None:
+                raise RuntimeError("boom")
+
+            monkeypatch.setattr(ChatView, "show", show)
+            await say(pilot, "What is it?")
+            await wait_until(pilot, lambda: bool(app.replier.closed) and not app.panel.replying)
+            assert state_of_last(app) is TurnState.FAILED
 
 
 class TestEndings:

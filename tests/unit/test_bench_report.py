@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks import __main__ as command
-from benchmarks import results_page
+from benchmarks import gpu_load, results_page
 from benchmarks.charts import PLOTS, Chart, Series, draw
 from benchmarks.figures import Figure, each, ratio
 from benchmarks.report import Report, Results
@@ -82,6 +83,25 @@ def test_figures_of_a_gpu_stand_apart_with_their_machine() -> None:
     without, _, with_gpu = results_page.table(results).partition("On another machine, ")
     assert without.count("| start | a bare app |") == with_gpu.count("| start | a bare app |") == 1
     assert "H200 140 GB" in with_gpu
+
+
+def test_runs_on_the_same_gpu_stand_in_one_table() -> None:
+    on_gpu = replace(kept(MET).benchmarks["start"].machine, gpus=("H200 140 GB",))
+    results = Results()
+    for name, machine in (("a", on_gpu), ("b", replace(on_gpu, load=3.0)), ("c", replace(on_gpu, cores=99))):
+        results = results.with_run(replace(kept(MET).benchmarks["start"], name=name, machine=machine))
+    tables = results_page.table(results).split("On another machine, ")[1:]
+    assert [table.count("| start | a bare app |") for table in tables] == [2, 1]
+
+
+def test_a_run_that_could_measure_nothing_replaces_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Results] = []
+    monkeypatch.setattr(Results, "write", written.append)
+    monkeypatch.setattr(results_page, "write", written.append)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu_load"])
+    monkeypatch.setattr(gpu_load, "available_devices", lambda: ("cpu",))
+    command.main()
+    assert written == []
 
 
 def test_a_readme_without_a_place_for_the_table_is_refused() -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
@@ -27,6 +28,7 @@ from modeldeck.backend.engine.wire import Wire
 from modeldeck.backend.models import ModelStatus
 from modeldeck.backend.protocol import EngineEvent, GenerationFinished, TokensGenerated, decode_event, encode
 from modeldeck.tui.app import ModeldeckApp
+from modeldeck.tui.control_guard import ControlGuard, InOne
 from modeldeck.tui.widgets import chat_lines
 from modeldeck.tui.widgets.chat_panel import ChatPanel
 from modeldeck.tui.widgets.key_bar import KeyBar
@@ -229,12 +231,49 @@ async def test_a_reply_that_gains_a_row_is_painted_once_and_no_scroll_bar_with_i
         assert painted.count("StreamedReply") == painted.count("_paint")
 
 
-async def test_every_line_has_one_filter_which_stays_the_same() -> None:
+async def test_a_reply_that_nobody_sees_lays_nothing_out_while_it_fills_its_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        await pilot.press("enter")
+        await until_status(pilot, ModelStatus.LOADED)
+        await pilot.press("enter", *"hi", "enter")
+        await wait_until(pilot, lambda: "one" in screen_text(app) and "esc Stop" in screen_text(app))
+        reply = app.screen.query_one(StreamedReply)
+        app.main_screen.go("log")
+        await wait_until(pilot, lambda: "one" not in screen_text(app))
+        painted: list[str] = []
+        monkeypatch.setattr(StreamedReply, "_paint", _told(StreamedReply._paint, painted))
+        reply.write("\n\na row more")
+        await wait_until(pilot, lambda: len(painted) >= 2)
+        monkeypatch.setattr(Screen, "_refresh_layout", _told(Screen._refresh_layout, painted))
+        for _ in range(3):
+            seen = len(painted)
+            reply.write(" word")
+            await wait_until(pilot, partial(_longer, painted, seen))
+        assert set(painted) == {"_paint"}
+
+
+def _longer(calls: list[str], than: int) -> bool:
+    return len(calls) > than
+
+
+async def test_every_line_has_one_filter_which_stays_the_same_until_others_hold() -> None:
     app = deck("ready\nserve")
     async with app.run_test():
         (first,) = app.get_line_filters()
         (second,) = app.get_line_filters()
         assert first is second
+        assert isinstance(first, InOne)
+        assert first.filters == (*App.get_line_filters(app), *app._own_filters)
+        assert isinstance(first.filters[-1], ControlGuard)
+        for one in App.get_line_filters(app):
+            one.enabled = False
+        (other,) = app.get_line_filters()
+        assert isinstance(other, InOne)
+        assert other.filters == tuple(app._own_filters) != first.filters
 
 
 def _named(name: str, real: Callable[..., object], calls: list[str]) -> Callable[..., object]:

@@ -57,15 +57,14 @@ class StreamedReply(Widget):
         self._splitter = BlockSplitter()
         self._waiting: list[str] = []
         self._thought = ThoughtRows()
-        self._thought_grew = False
-        self._paint_due = inf
+        self._thought_grew, self._paint_due = False, inf
         self._blocks: list[str] = []
         self._drawn: list[list[Strip]] = []
         self._stale: set[int] = set()
         self._width = self._painted_rows = 0
         self._rows: list[Strip] = []
         self._tail = GrowingText(1)
-        self._tail_text, self._line = "", " "  # a row of its own, or the first paint would have the screen laid out
+        self._tail_text = self._line = ""
         self._tail_opened = -1
         self._state = "running"
         self._look = Look("default", "default", "default", True)
@@ -75,7 +74,7 @@ class StreamedReply(Widget):
         """What the quiet line says while the reply runs; asked at every repaint."""
         self.repaint_seconds = REPAINT_SECONDS
         self.on_paint: Callable[[], object] = lambda: None
-        """Called with every repaint: what moves with the reply is drawn in its frames, for each costs as much."""
+        """Called with every repaint, for what else moves with the reply."""
 
     def on_mount(self) -> None:
         """Start painting."""
@@ -138,7 +137,7 @@ class StreamedReply(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """All rows at this width."""
         self._fit(width)
-        self._painted_rows = self._height
+        self._painted_rows = self._height  # what is laid out is painted
         return self._painted_rows
 
     def render_line(self, y: int) -> Strip:
@@ -244,7 +243,8 @@ class StreamedReply(Widget):
         self._thought_grew = False
         self._take_waiting()
         self._line = clean_text(self.status())
-        if self._height != rows:
+        self._painted_rows = self._height  # in a pane that is hidden nobody else asks for it
+        if self._painted_rows != rows:
             self.refresh(layout=True)
         else:
             self.refresh(Region(0, first, self.size.width, rows - first))

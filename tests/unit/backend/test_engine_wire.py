@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from threading import Thread
+from time import monotonic
 from typing import BinaryIO
 
 import pytest
@@ -44,6 +45,15 @@ def test_the_first_token_goes_at_once_and_the_rest_is_gathered(pipe: tuple[int, 
     for number, text in enumerate("bcd", start=2):
         wire.tokens(1, text, number)
     assert decode_event(stream.readline()) == TokensGenerated(1, "bcd", 4)
+
+
+def test_it_is_gathered_for_as_long_as_is_said(pipe: tuple[int, BinaryIO]) -> None:
+    descriptor, stream = pipe
+    wire = Wire(descriptor)
+    wire.token_interval = 3600
+    wire.tokens(1, "a", 1)
+    stream.readline()
+    assert wire._due > monotonic() + 1800
 
 
 def test_what_is_gathered_goes_before_the_event_that_follows(pipe: tuple[int, BinaryIO]) -> None:
