@@ -213,6 +213,10 @@ class LoadStage(StrEnum):
     WARMING_UP = "warming up"
 
 
+SPARING_SECONDS = 0.2
+"""So often pieces of a reply are told, and painted, where the model computes on the cores that this needs."""
+
+
 class LoadedModel(Struct, frozen=True, kw_only=True):
     """What the engine really did with a ``LoadRequest``."""
 

@@ -152,10 +152,6 @@ class LoadFailed(Struct, frozen=True, tag="load_failed"):
     detail: str = ""
 
 
-SPARING_SECONDS = 0.2
-"""So often pieces of a reply are told, and painted, where the model computes on the cores that this needs."""
-
-
 class TokensGenerated(Struct, frozen=True, tag="tokens"):
     """The next piece of the reply: the first token at once, then ten pieces a second, five from a model on the CPU."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from modeldeck.backend.chat_messages import ReplyMode
 from modeldeck.backend.errors import BackendError, GenerationError
-from modeldeck.backend.models import LoadedModel
-from modeldeck.backend.protocol import SPARING_SECONDS, GenerationFinished, PrefillProgress, TokensGenerated
+from modeldeck.backend.models import SPARING_SECONDS, LoadedModel
+from modeldeck.backend.protocol import GenerationFinished, PrefillProgress, TokensGenerated
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.chats.figures import ReplyClock
 from modeldeck.tui.chats.references import BadReference, References, named_paths, read_references

@@ -17,9 +17,9 @@ from modeldeck.backend.engine.prepared import CopyWriter
 from modeldeck.backend.engine.progress import Progress
 from modeldeck.backend.engine.wire import Arrival, Wire
 from modeldeck.backend.errors import GenerationError, ParkingFailed
+from modeldeck.backend.models import SPARING_SECONDS
 from modeldeck.backend.protocol import (
     EXIT_DEVICE_LOST,
-    SPARING_SECONDS,
     CopyWritten,
     CountTokens,
     EngineLog,

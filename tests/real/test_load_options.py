@@ -16,8 +16,8 @@ from modeldeck.backend.catalog.catalog import read_model
 from modeldeck.backend.engine.wire import TOKEN_INTERVAL
 from modeldeck.backend.errors import LoadError
 from modeldeck.backend.estimate.estimating import count_parts
-from modeldeck.backend.models import DeviceMap, LoadRequest, ModelSource, Quantization
-from modeldeck.backend.protocol import SPARING_SECONDS, Load, LoadFailed, LoadFinished
+from modeldeck.backend.models import SPARING_SECONDS, DeviceMap, LoadRequest, ModelSource, Quantization
+from modeldeck.backend.protocol import Load, LoadFailed, LoadFinished
 from tests.real.engine import Engine, running_engine
 
 pytestmark = [pytest.mark.usefixtures("libraries"), pytest.mark.filterwarnings("ignore")]

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 from textual.app import App
 from textual.message import Message
+from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
@@ -184,11 +186,9 @@ async def test_a_reply_of_1000_tokens_is_few_messages_to_the_widgets() -> None:
     assert sum(kinds.values()) <= MESSAGES, kinds
 
 
-async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_keys(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Beside a model that computes on every core, each layout of the screen is a token that comes later."""
-    monkeypatch.setattr(chat_lines, "PROGRESS_SECONDS", 0.0)
+@asynccontextmanager
+async def a_reply_that_runs() -> AsyncIterator[tuple[ModeldeckApp, Pilot[int]]]:
+    """Its first word is on the screen, and no other comes from the engine."""
     app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
@@ -197,6 +197,15 @@ async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_k
         await pilot.press("enter", *"hi", "enter")
         await wait_until(pilot, lambda: "one" in screen_text(app) and "esc Stop" in screen_text(app))
         await pilot.pause()
+        yield app, pilot
+
+
+async def test_a_reply_that_grows_within_its_row_lays_nothing_out_and_draws_no_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside a model that computes on every core, each layout of the screen is a token that comes later."""
+    monkeypatch.setattr(chat_lines, "PROGRESS_SECONDS", 0.0)
+    async with a_reply_that_runs() as (app, pilot):
         drawn: list[str] = []
         for kind, name in ((Screen, "_refresh_layout"), (KeyBar, "render")):
             monkeypatch.setattr(kind, name, _told(getattr(kind, name), drawn))
@@ -211,14 +220,7 @@ async def test_a_reply_that_gains_a_row_is_painted_once_and_no_scroll_bar_with_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Textual's own widgets are painted a second time where the layout has given them another size."""
-    app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
-    async with app.run_test(size=WIDE) as pilot:
-        await opened(pilot)
-        await pilot.press("enter")
-        await until_status(pilot, ModelStatus.LOADED)
-        await pilot.press("enter", *"hi", "enter")
-        await wait_until(pilot, lambda: "one" in screen_text(app) and "esc Stop" in screen_text(app))
-        await pilot.pause()
+    async with a_reply_that_runs() as (app, pilot):
         painted: list[str] = []
         for kind in (ScrollBar, StreamedReply):
             monkeypatch.setattr(kind, "refresh", _named(kind.__name__, kind.refresh, painted))
@@ -234,13 +236,7 @@ async def test_a_reply_that_gains_a_row_is_painted_once_and_no_scroll_bar_with_i
 async def test_a_reply_that_nobody_sees_lays_nothing_out_while_it_fills_its_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    app = deck("ready\nwait load\nfinished\nwait generate\ntokens one\nhang", monitor=RoomyMachine())
-    async with app.run_test(size=WIDE) as pilot:
-        await opened(pilot)
-        await pilot.press("enter")
-        await until_status(pilot, ModelStatus.LOADED)
-        await pilot.press("enter", *"hi", "enter")
-        await wait_until(pilot, lambda: "one" in screen_text(app) and "esc Stop" in screen_text(app))
+    async with a_reply_that_runs() as (app, pilot):
         reply = app.screen.query_one(StreamedReply)
         app.main_screen.go("log")
         await wait_until(pilot, lambda: "one" not in screen_text(app))
