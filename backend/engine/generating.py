@@ -26,6 +26,7 @@ from modeldeck.backend.engine.generation_config import (
 )
 from modeldeck.backend.engine.graph_decoding import GraphDecoder
 from modeldeck.backend.engine.images import Images, Prompt
+from modeldeck.backend.engine.inference import without_gradients
 from modeldeck.backend.engine.layer_watch import LayerWatch
 from modeldeck.backend.engine.looking import look_at_once, look_into
 from modeldeck.backend.engine.metering import CacheWatch, cache_bytes, peak_bytes
@@ -216,14 +217,15 @@ class Replier:
         input_ids = torch.tensor([prompt.ids], device=device)
         others = {name: _on_device(value, device, self._model.dtype) for name, value in prompt.others.items()}
         generate: Any = self._model.generate  # typed for every kind of model at once
-        return generate(
-            input_ids=input_ids,  # by the name that its own code knows, where a model brings a generate of its own
-            attention_mask=torch.ones_like(input_ids),
-            generation_config=config,
-            streamer=streamer,
-            **others,
-            **({"past_key_values": cache} if cache is not None else {}),
-        )
+        with without_gradients(self._model):
+            return generate(
+                input_ids=input_ids,  # by the name that its own code knows, where a model brings a generate of its own
+                attention_mask=torch.ones_like(input_ids),
+                generation_config=config,
+                streamer=streamer,
+                **others,
+                **({"past_key_values": cache} if cache is not None else {}),
+            )
 
     def _config(self, settings: GenerationSettings, prompt_tokens: int) -> GenerationConfig:
         """What ``generate`` is called with. Raises GenerationError where there is no room for a reply."""

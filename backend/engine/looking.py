@@ -9,6 +9,7 @@ import torch
 
 from modeldeck.backend.chat_messages import TokenChoice
 from modeldeck.backend.engine.decoding import Decoder
+from modeldeck.backend.engine.inference import without_gradients
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,7 +36,7 @@ def look_into(
     ids = _on_device(model, [*prompt, *reply])
     last, end = len(prompt) - 1, len(prompt) + len(reply) - 1
     decoder, choices = Decoder(tokenizer, skip_special_tokens=False), list[TokenChoice]()
-    with torch.no_grad():  # an inference tensor could not be written on by the next reply
+    with without_gradients(model):  # as a reply, for each goes on with the other's cache
         while read < end:
             step = _READ_AT_ONCE if read < last else _LOOKED_AT_ONCE
             until = min(last if read < last else end, read + step)
@@ -63,7 +64,7 @@ def look_at_once(
     """The same for a model that does not go on from a cache, or counts positions of its own: all in one pass."""
     parts: Any = model
     ids = _on_device(model, [*prompt, *reply[:-1]])
-    with torch.no_grad():
+    with without_gradients(model):
         output = parts(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -39,6 +39,17 @@ def folder(libraries: None, tmp_path_factory: pytest.TempPathFactory, monkeypatc
     return folder
 
 
+def as_captured(step: Callable[[], Any]) -> Callable[[], Any]:
+    """A graph runs what it was made of in any mode; compiled code would be compiled once more for inference mode."""
+    import torch
+
+    def replay() -> Any:
+        with torch.inference_mode(False), torch.no_grad():
+            return step()
+
+    return replay
+
+
 def with_graph(kind: str = "llama", dtype: Any = None) -> tuple[Talk, list[str]]:
     """After the graph was made, and before the first reply; and what is said in the log from then on."""
     from modeldeck.backend.engine.graph_decoding import GraphDecoder
@@ -46,7 +57,7 @@ def with_graph(kind: str = "llama", dtype: Any = None) -> tuple[Talk, list[str]]
     talk = Talk.with_model(kind)
     if dtype is not None:
         talk.replier._model.to(dtype)
-    talk.replier._graph = GraphDecoder(talk.replier._model, 4096, lambda step: step)
+    talk.replier._graph = GraphDecoder(talk.replier._model, 4096, as_captured)
     log: list[str] = []
     talk.replier._log = log.append
     talk.replier.use_spare_time(lambda: False)
