@@ -18,6 +18,7 @@ from modeldeck.backend.models import LoadedModel, ModelInfo
 from modeldeck.backend.text import clean_name
 from modeldeck.tui.engine_view import EngineView
 from modeldeck.tui.memory_feed import PERIOD_SECONDS
+from modeldeck.tui.screens.partial_drawing import PartialCompositor
 from modeldeck.tui.widgets.key_bar import KeyBar
 from modeldeck.tui.widgets.model_browser import ModelBrowser
 from modeldeck.tui.widgets.pane_bar import PANES, PaneBar
@@ -67,6 +68,7 @@ class PanesScreen(Screen[None], inherit_bindings=False):
 
     def __init__(self, services: Services) -> None:
         super().__init__()
+        self._compositor = PartialCompositor()
         self.services = services
         self.right: RightSide | None = None
         """The right side; None until the first frame is out."""
