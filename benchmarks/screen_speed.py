@@ -89,7 +89,10 @@ def main(pairs: int, report: Report) -> None:
 
 
 def _in_turns(rounds: int, sides: Mapping[str, Callable[[str], float]]) -> dict[str, list[float]]:
-    """Tokens per second of each side; who goes first changes, and what each side is asked first counts for nothing."""
+    """Tokens per second of each side; what each is asked first counts for nothing.
+
+    The first two are one right after the other, and each of them as often before the other as after it.
+    """
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
     for number in range(rounds + 1):
@@ -98,7 +101,7 @@ def _in_turns(rounds: int, sides: Mapping[str, Callable[[str], float]]) -> dict[
             seconds = sides[name](QUESTION.format(number=number))
             if number:
                 speeds[name].append(TOKENS / seconds)
-        names.append(names.pop(0))
+        names[:2] = reversed(names[:2])
     return speeds
 
 
