@@ -14,9 +14,9 @@ def without_gradients(model: torch.nn.Module) -> AbstractContextManager[object]:
     """What everything that is asked of a model runs within: ``inference_mode`` where it can, else ``no_grad``.
 
     In ``inference_mode`` tensors have no versions and no views to follow, which is a twentieth of a token of a small
-    model on a CPU; the kernels, and so the replies, are the same. What such a tensor is written on outside of it
-    raises, so it is one or the other for as long as a model is loaded: caches go from one reply to the next. Weights of
-    a type of their own (quantized) and weights that are fetched for each layer know only ``no_grad``.
+    model on a CPU; the kernels, and so the replies, are the same. Writing on such a tensor outside of it raises,
+    so it is one or the other for as long as a model is loaded: caches go from one reply to the next. Weights of a type
+    of their own (quantized) and weights that are fetched for each layer know only ``no_grad``.
     """
     return torch.inference_mode() if _all_ordinary(model) else torch.no_grad()
 
