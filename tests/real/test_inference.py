@@ -74,7 +74,7 @@ def test_weights_of_a_type_of_their_own_keep_to_no_grad() -> None:
 
 
 def test_weights_that_are_fetched_for_each_layer_keep_to_no_grad() -> None:
-    from accelerate import cpu_offload  # type: ignore[import-untyped]
+    from accelerate import cpu_offload  # type: ignore[import-untyped]  # it says nothing of its types
 
     talk = Talk.with_model()
     cpu_offload(talk.replier._model.model.layers[0], execution_device="cpu")
