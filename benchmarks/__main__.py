@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 from benchmarks import results_page
 from benchmarks.charts import draw
@@ -51,11 +54,24 @@ def main() -> None:
     if options.gpu and "cuda:0" not in available_devices():
         print(f"skipped: {', '.join(wanted)}, for there is no GPU on this machine")
         return
-    for name in wanted:
-        report = Report(name if not options.gpu or name.startswith("gpu") else f"{name}-gpu")
-        importlib.import_module(f"benchmarks.{name}").main(options.pairs, report)
-        if options.pairs >= FEWEST_ROUNDS and report.whole().figures:
-            _keep(report)
+    started = monotonic()
+    failed = [name for name in wanted if not _measured(name, options.pairs, gpu=options.gpu)]
+    print(f"{len(wanted)} of the benchmarks, {(monotonic() - started) / 60:.1f} minutes")
+    if failed:
+        sys.exit(f"failed, and their last figures stand: {', '.join(failed)}")
+
+
+def _measured(name: str, pairs: int, *, gpu: bool) -> bool:
+    """Run one and keep its figures; False, with a traceback, where it failed, for the others can be had without it."""
+    report = Report(name if not gpu or name.startswith("gpu") else f"{name}-gpu")
+    try:
+        importlib.import_module(f"benchmarks.{name}").main(pairs, report)
+    except Exception:  # noqa: BLE001  # whatever it is, the next benchmark has nothing to do with it
+        traceback.print_exc()
+        return False
+    if pairs >= FEWEST_ROUNDS and report.whole().figures:
+        _keep(report)
+    return True
 
 
 def _keep(report: Report) -> None:

@@ -30,6 +30,7 @@ MOST_TOKENS = 40
 STORY = "Write a long story about a lighthouse keeper and his gull."
 _LONG_REPLY = 400
 _SHORT_REPLY = 2
+_READS = 3
 _TRIES = 5
 
 
@@ -48,7 +49,8 @@ def main(pairs: int, report: Report) -> None:
 async def _measure(model: Path, pairs: int, report: Report) -> None:
     async with our_manager() as manager:
         await load_seconds(manager, model, device="cpu", dtype="float32")
-        usual = (await _said(manager, _prompt(), _SHORT_REPLY)).first_token_seconds
+        reads = [(await _said(manager, _prompt(), _SHORT_REPLY)).first_token_seconds for _ in range(_READS)]
+        usual = min(reads)  # the first goes on while the next spare engine starts, and takes twice as long
 
         async def reading() -> float:
             return await _stopped(manager, _prompt(), lambda _events: asyncio.sleep(random.uniform(0, 0.9 * usual)))

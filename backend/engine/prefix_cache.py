@@ -24,6 +24,7 @@ class PrefixCache:
     def __init__(self, config: Any) -> None:
         """``config`` is that of the model; one that reads a prompt in both directions goes on from none."""
         self._usable = reads_forward(config)
+        self._masked_width = _masked_width(config)
         self._cache: Any = None
         self._ids: list[int] = []
         self._images: tuple[str, ...] = ()
@@ -31,16 +32,26 @@ class PrefixCache:
     def take(self, ids: Sequence[int], images: tuple[str, ...] = ()) -> tuple[Any, int]:
         """The cache for a prompt and how many of its tokens are in it, always fewer than all; None and 0 without.
 
-        It is not kept any longer: what becomes of it is for ``keep`` to say.
+        Without, too, where reading the whole prompt is quicker. It is not kept any longer: what becomes of it is for
+        ``keep`` to say.
         """
         cache, kept, of_images = self._cache, self._ids, self._images
         self.drop()
         if cache is None or of_images != images:
             return None, 0
         common = min(_common(kept, ids), len(ids) - 1)
-        if common < 1 or not _cut(cache, len(kept) - common):
+        if common < 1 or not self._pays(common, len(ids)) or not _cut(cache, len(kept) - common):
             return None, 0
         return cache, common
+
+    def _pays(self, kept: int, tokens: int) -> bool:
+        """Whether the rest of a prompt is read sooner than all of it.
+
+        With a mask, half of what attention computes is thrown away. For each layer a kept token saves some widths
+        squared, and the mask costs a width for every pair of a new token and one before it. The eighth is measured
+        (benchmarks/NOTES.md).
+        """
+        return self._masked_width is None or 8 * kept * self._masked_width >= (tokens - kept) * tokens
 
     def keep(self, cache: Any, ids: Sequence[int], images: tuple[str, ...] = (), *, cut_short: bool = False) -> None:
         """Keep the cache of a reply that has ended; ``ids`` are prompt and reply, of which it may lack the last ones.
@@ -74,6 +85,14 @@ def reads_forward(config: Any) -> bool:
     text = config.get_text_config(decoder=True)
     both = any(getattr(part, "use_bidirectional_attention", None) is True for part in (config, text))
     return not both and config.model_type not in _BOTH_WAYS
+
+
+def _masked_width(config: Any) -> int | None:
+    """The hidden size, where tokens after kept ones are read with a mask, and those of a whole prompt without."""
+    if getattr(config, "_attn_implementation", None) != "sdpa":
+        return None
+    width = getattr(config.get_text_config(decoder=True), "hidden_size", None)
+    return width if isinstance(width, int) else None
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

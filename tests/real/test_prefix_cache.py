@@ -98,6 +98,18 @@ def test_another_conversation_shares_no_more_than_its_beginning() -> None:
     assert talk.afresh()[0] == said
 
 
+@pytest.mark.parametrize(("attention", "anew"), [("sdpa", True), ("eager", False)])
+def test_a_long_prompt_is_read_as_a_whole_where_it_shares_little_and_the_rest_needs_a_mask(
+    attention: str, anew: bool
+) -> None:
+    talk = Talk.with_model(attn_implementation=attention)
+    talk.say("One, two, three.")
+    talk.turns = [ChatMessage("user", "Something else. " * 100)]
+    stats = talk.reply()[1]
+    assert (stats.reused_tokens == 0) is anew
+    assert talk.say("Why?")[1].reused_tokens > stats.prompt_tokens - 10
+
+
 def test_a_long_prompt_is_stopped_within_a_layer() -> None:
     talk = Talk.with_model()
     talk.say("One, two, three.")
@@ -122,7 +134,7 @@ def test_a_long_prompt_is_stopped_within_a_layer() -> None:
 
 
 def test_a_reply_that_was_stopped_in_prefill_leaves_no_half_read_layers() -> None:
-    talk = Talk.with_model()
+    talk = Talk.with_model(attn_implementation="eager")
     talk.say("One, two, three.")
     talk.turns.append(ChatMessage("user", "Four, five, six. " * 30))
     stop = threading.Event()

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks import __main__ as command
-from benchmarks import gpu_load, results_page
+from benchmarks import gpu_load, results_page, startup, stop
 from benchmarks.charts import PLOTS, Chart, Series, draw
 from benchmarks.figures import Figure, each, ratio
 from benchmarks.report import Report, Results
@@ -92,6 +92,25 @@ def test_runs_on_the_same_gpu_stand_in_one_table() -> None:
         results = results.with_run(replace(kept(MET).benchmarks["start"], name=name, machine=machine))
     tables = results_page.table(results).split("On another machine, ")[1:]
     assert [table.count("| start | a bare app |") for table in tables] == [2, 1]
+
+
+def test_a_benchmark_that_fails_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_pairs: int, report: Report) -> None:
+        report.add(MET)
+        raise RuntimeError("a reply ended before it was stopped")
+
+    written: list[Results] = []
+    monkeypatch.setattr(Results, "write", lambda results: written.append(results))
+    monkeypatch.setattr(results_page, "write", lambda _results: None)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "stop", "startup"])
+    monkeypatch.setattr(stop, "main", fails)
+    monkeypatch.setattr(startup, "main", lambda _pairs, report: report.add(FREE))
+    with pytest.raises(SystemExit, match="failed, and their last figures stand: stop"):
+        command.main()
+    assert [results.benchmarks["startup"].figures for results in written] == [(FREE,)]
+    assert "a reply ended before it was stopped" in capsys.readouterr().err
 
 
 def test_a_run_that_could_measure_nothing_replaces_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
