@@ -21,7 +21,7 @@ from modeldeck.backend.devices import available_devices
 
 _ON_GPU = ("decode", "estimate", "gpu_load")
 _BY_NAME = ("cycles", "estimate", "filter", "generate", "growth", "serve", "stream")
-"""Cycles, soaks, tables, and what the table of targets does not ask for; the others take three quarters of an hour."""
+"""Cycles, soaks, tables, and what the table of targets does not ask for; the others take 35 minutes on two cores."""
 
 
 def names() -> list[str]:

@@ -63,7 +63,8 @@ def draw(chart: Chart, file: Path | None = None) -> Path:
         canvas = Canvas(figsize=_SIZE, layout="constrained")
         axes = canvas.subplots()
         _DRAW[chart.kind](axes, chart)
-        axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
+        canvas.suptitle(chart.title)  # over the whole width: names of spans leave the axes little of it
+        axes.set(xlabel=chart.x, ylabel=chart.y)
         canvas.savefig(target, format="svg", metadata={"Date": None})
     return target
 
